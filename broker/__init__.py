@@ -1,0 +1,1 @@
+"""An RFC 8693 token-exchange authorization broker."""

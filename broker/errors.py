@@ -1,0 +1,356 @@
+"""Why something was refused, and what the caller is told about it.
+
+``Reason`` is closed and stable: audit rows, metrics, policies and docs carry it. ``PUBLIC`` gives
+each reason its OAuth ``error``, status and fixed text, so no text ever comes from a request.
+
+    Rejected                     one request is refused
+    ├── ParseRejected            step 0
+    ├── AuthenticationRejected   step 1
+    ├── VerificationRejected     step 2
+    ├── DelegationRejected       step 3
+    ├── DecisionRejected         step 4
+    ├── MintRejected             step 5
+    └── CommitRejected           step 6
+    ConfigurationError           the broker cannot start, or keep, with this configuration
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from http import HTTPStatus
+
+from broker.oauth import OAuthError
+
+
+class Reason(StrEnum):
+    """Every cause of a refusal. The part before the dot says whose mistake it was."""
+
+    REQUEST_METHOD_NOT_ALLOWED = "request.method_not_allowed"
+    REQUEST_MEDIA_TYPE = "request.media_type"
+    REQUEST_BODY_TOO_LARGE = "request.body_too_large"
+    REQUEST_BODY_TIMEOUT = "request.body_timeout"
+    REQUEST_INCOMPLETE = "request.incomplete"
+    REQUEST_MALFORMED_FORM = "request.malformed_form"
+    REQUEST_TOO_MANY_PARAMETERS = "request.too_many_parameters"
+    REQUEST_QUERY_PARAMETERS = "request.query_parameters"
+    REQUEST_REPEATED_PARAMETER = "request.repeated_parameter"
+    REQUEST_GRANT_TYPE_MISSING = "request.grant_type_missing"
+    REQUEST_GRANT_TYPE_UNSUPPORTED = "request.grant_type_unsupported"
+    REQUEST_SUBJECT_TOKEN_MISSING = "request.subject_token_missing"
+    REQUEST_SUBJECT_TOKEN_TYPE_MISSING = "request.subject_token_type_missing"
+    REQUEST_ACTOR_TOKEN_MISSING = "request.actor_token_missing"
+    REQUEST_ACTOR_TOKEN_TYPE_MISSING = "request.actor_token_type_missing"
+    REQUEST_REQUESTED_TOKEN_TYPE_UNSUPPORTED = "request.requested_token_type_unsupported"
+
+    CLIENT_AUTHENTICATION_MISSING = "client.authentication_missing"
+    CLIENT_SEVERAL_METHODS = "client.several_methods"
+    CLIENT_ASSERTION_INCOMPLETE = "client.assertion_incomplete"
+    CLIENT_ID_MISMATCH = "client.id_mismatch"
+    CLIENT_CREDENTIALS_MALFORMED = "client.credentials_malformed"
+    CLIENT_UNKNOWN = "client.unknown"
+    CLIENT_METHOD_NOT_ALLOWED = "client.method_not_allowed"
+    CLIENT_SECRET_MISMATCH = "client.secret_mismatch"
+    CLIENT_ASSERTION_INVALID = "client.assertion_invalid"
+    CLIENT_ASSERTION_EXPIRED = "client.assertion_expired"
+    CLIENT_ASSERTION_AUDIENCE = "client.assertion_audience"
+    CLIENT_ASSERTION_REPLAYED = "client.assertion_replayed"
+    CLIENT_KEYS_UNAVAILABLE = "client.keys_unavailable"
+    CLIENT_GRANT_TYPE_NOT_ALLOWED = "client.grant_type_not_allowed"
+    CLIENT_THROTTLED = "client.throttled"
+
+    SUBJECT_TOKEN_MALFORMED = "subject_token.malformed"
+    SUBJECT_TOKEN_TYPE_NOT_ACCEPTED = "subject_token.type_not_accepted"
+    SUBJECT_TOKEN_ISSUER_UNKNOWN = "subject_token.issuer_unknown"
+    SUBJECT_TOKEN_ALGORITHM_NOT_ALLOWED = "subject_token.algorithm_not_allowed"
+    SUBJECT_TOKEN_KEY_UNKNOWN = "subject_token.key_unknown"
+    SUBJECT_TOKEN_SIGNATURE_INVALID = "subject_token.signature_invalid"
+    SUBJECT_TOKEN_CLAIM_MISSING = "subject_token.claim_missing"
+    SUBJECT_TOKEN_CLAIM_INVALID = "subject_token.claim_invalid"
+    SUBJECT_TOKEN_CLAIM_NOT_BELIEVED = "subject_token.claim_not_believed"
+    SUBJECT_TOKEN_EXPIRED = "subject_token.expired"
+    SUBJECT_TOKEN_NOT_YET_VALID = "subject_token.not_yet_valid"
+    SUBJECT_TOKEN_TOO_OLD = "subject_token.too_old"
+    SUBJECT_TOKEN_AUDIENCE_MISMATCH = "subject_token.audience_mismatch"
+    SUBJECT_TOKEN_ISSUER_NOT_FOR_CLIENT = "subject_token.issuer_not_for_client"
+    SUBJECT_TOKEN_SUBJECT_IS_CLIENT = "subject_token.subject_is_client"
+    SUBJECT_TOKEN_REPLAYED = "subject_token.replayed"
+
+    ACTOR_TOKEN_MALFORMED = "actor_token.malformed"
+    ACTOR_TOKEN_TYPE_NOT_ACCEPTED = "actor_token.type_not_accepted"
+    ACTOR_TOKEN_ISSUER_UNKNOWN = "actor_token.issuer_unknown"
+    ACTOR_TOKEN_ALGORITHM_NOT_ALLOWED = "actor_token.algorithm_not_allowed"
+    ACTOR_TOKEN_KEY_UNKNOWN = "actor_token.key_unknown"
+    ACTOR_TOKEN_SIGNATURE_INVALID = "actor_token.signature_invalid"
+    ACTOR_TOKEN_CLAIM_MISSING = "actor_token.claim_missing"
+    ACTOR_TOKEN_CLAIM_INVALID = "actor_token.claim_invalid"
+    ACTOR_TOKEN_CLAIM_NOT_BELIEVED = "actor_token.claim_not_believed"
+    ACTOR_TOKEN_EXPIRED = "actor_token.expired"
+    ACTOR_TOKEN_NOT_YET_VALID = "actor_token.not_yet_valid"
+    ACTOR_TOKEN_TOO_OLD = "actor_token.too_old"
+    ACTOR_TOKEN_AUDIENCE_MISMATCH = "actor_token.audience_mismatch"
+    ACTOR_TOKEN_ISSUER_NOT_FOR_CLIENT = "actor_token.issuer_not_for_client"
+    ACTOR_TOKEN_SUBJECT_IS_CLIENT = "actor_token.subject_is_client"
+    ACTOR_TOKEN_REPLAYED = "actor_token.replayed"
+    ACTOR_TOKEN_NOT_OF_CLIENT = "actor_token.not_of_client"
+    ACTOR_TOKEN_HAS_CHAIN = "actor_token.has_chain"
+
+    ISSUER_UNAVAILABLE = "issuer.unavailable"
+
+    DELEGATION_MAY_ACT_MISMATCH = "delegation.may_act_mismatch"
+    DELEGATION_DEPTH_EXCEEDED = "delegation.depth_exceeded"
+    DELEGATION_LOOP = "delegation.loop"
+    DELEGATION_LINEAGE_EXCEEDED = "delegation.lineage_exceeded"
+
+    TARGET_MISSING = "target.missing"
+    TARGET_UNKNOWN = "target.unknown"
+    TARGET_RESOURCE_INVALID = "target.resource_invalid"
+    TARGET_TOO_MANY = "target.too_many"
+    TARGET_INCOMPATIBLE = "target.incompatible"
+    TARGET_FORMAT_UNSUPPORTED = "target.format_unsupported"
+
+    SCOPE_MALFORMED = "scope.malformed"
+    SCOPE_MISSING = "scope.missing"
+
+    POLICY_DENIED = "policy.denied"
+    POLICY_TARGET_NOT_GRANTED = "policy.target_not_granted"
+    POLICY_SCOPE_UNKNOWN = "policy.scope_unknown"
+    POLICY_SCOPE_NOT_GRANTED = "policy.scope_not_granted"
+    POLICY_SCOPE_NOT_HELD = "policy.scope_not_held"
+    POLICY_SCOPE_NOTHING_LEFT = "policy.scope_nothing_left"
+    POLICY_PURPOSE_MISSING = "policy.purpose_missing"
+    POLICY_PURPOSE_NOT_ALLOWED = "policy.purpose_not_allowed"
+    POLICY_ISSUER_NOT_ALLOWED = "policy.issuer_not_allowed"
+    POLICY_IMPERSONATION_WITH_ACTOR_TOKEN = "policy.impersonation_with_actor_token"
+    POLICY_MODE_CONFLICT = "policy.mode_conflict"
+    POLICY_UNDEFINED = "policy.undefined"
+    POLICY_MALFORMED = "policy.malformed"
+    POLICY_FLOOR_VIOLATION = "policy.floor_violation"
+    POLICY_FLOOR_VIOLATION_SCOPE = "policy.floor_violation_scope"
+    POLICY_UNAVAILABLE = "policy.unavailable"
+
+    MINT_TOKEN_TOO_LARGE = "mint.token_too_large"
+    MINT_KEY_UNAVAILABLE = "mint.key_unavailable"
+
+    AUDIT_UNAVAILABLE = "audit.unavailable"
+    REPLAY_UNAVAILABLE = "replay.unavailable"
+
+    SERVER_ERROR = "server.error"
+
+
+@dataclass(frozen=True, slots=True)
+class PublicError:
+    """What a caller is told: a registered code, a status and a text that never changes."""
+
+    error: OAuthError
+    description: str  # RFC 6749 §5.2: %x20-21 / %x23-5B / %x5D-7E
+    status: int = HTTPStatus.BAD_REQUEST
+    retry_after: int | None = None  # seconds
+
+
+class Rejected(Exception):  # noqa: N818 — a refusal is an outcome, not an error of ours
+    """A request is refused for a ``Reason``; the library's own error is the ``__cause__``."""
+
+    def __init__(self, reason: Reason, *, retry_after: int | None = None) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+        self.retry_after = retry_after  # seconds; overrides the table's
+
+
+class ParseRejected(Rejected):
+    """Step 0: the request is not a token exchange request."""
+
+
+class AuthenticationRejected(Rejected):
+    """Step 1: the client is not who it says, or may not use this grant."""
+
+
+class VerificationRejected(Rejected):
+    """Step 2: the subject or actor token is not acceptable."""
+
+
+class DelegationRejected(Rejected):
+    """Step 3: the chain may not be extended in this way."""
+
+
+class DecisionRejected(Rejected):
+    """Step 4: the target, the scopes or the policy says no."""
+
+
+class MintRejected(Rejected):
+    """Step 5: the permitted token cannot be made."""
+
+
+class CommitRejected(Rejected):
+    """Step 6: no durable audit row, so no token."""
+
+
+class ConfigurationError(Exception):
+    """The configuration is unusable. ``str()`` names the key and says what to write instead."""
+
+
+def _bad(description: str) -> PublicError:
+    return PublicError(OAuthError.INVALID_REQUEST, description)
+
+
+def _client(description: str) -> PublicError:
+    return PublicError(OAuthError.INVALID_CLIENT, description, HTTPStatus.UNAUTHORIZED)
+
+
+def _scope(description: str) -> PublicError:
+    return PublicError(OAuthError.INVALID_SCOPE, description)
+
+
+def _target(description: str) -> PublicError:
+    return PublicError(OAuthError.INVALID_TARGET, description)
+
+
+def _unavailable(description: str) -> PublicError:
+    return PublicError(
+        OAuthError.TEMPORARILY_UNAVAILABLE, description, HTTPStatus.SERVICE_UNAVAILABLE, 1
+    )
+
+
+# Forgeries look alike: which check a forged token failed is told to nobody but the audit trail.
+_CLIENT_FAILED = _client("Client authentication failed.")
+_REPEATED = "A token that may be used only once was used before."
+_NOT_CONFIGURED_BY_POLICY = "The policy gave no usable answer, so the exchange is refused."
+
+
+def _token_errors(token: str) -> dict[str, PublicError]:
+    """Return the texts that subject and actor tokens share, by the second part of the reason."""
+    forged = _bad(f"The {token} token was not accepted.")
+    return {
+        "malformed": forged,
+        "issuer_unknown": forged,
+        "algorithm_not_allowed": forged,
+        "key_unknown": forged,
+        "signature_invalid": forged,
+        "type_not_accepted": _bad(f"The {token} token is not of a type accepted here."),
+        "claim_missing": _bad(f"The {token} token lacks a required claim."),
+        "claim_invalid": _bad(f"A claim of the {token} token is malformed."),
+        "claim_not_believed": _bad(f"The {token} token has a claim its issuer may not assert."),
+        "expired": _bad(f"The {token} token has expired."),
+        "not_yet_valid": _bad(f"The {token} token is not valid yet."),
+        "too_old": _bad(f"The {token} token was issued too long ago."),
+        "audience_mismatch": _bad(f"The {token} token was not issued for this client."),
+        "issuer_not_for_client": _bad(
+            f"This client may not present {token} tokens of that issuer."
+        ),
+        "subject_is_client": _bad(f"The subject of the {token} token cannot be told from a client."),
+        "replayed": _bad(_REPEATED),
+    }
+
+
+PUBLIC: dict[Reason, PublicError] = {
+    Reason.REQUEST_METHOD_NOT_ALLOWED: PublicError(
+        OAuthError.INVALID_REQUEST, "Use POST.", HTTPStatus.METHOD_NOT_ALLOWED
+    ),
+    Reason.REQUEST_MEDIA_TYPE: _bad("The body must be application/x-www-form-urlencoded."),
+    Reason.REQUEST_BODY_TOO_LARGE: PublicError(
+        OAuthError.INVALID_REQUEST,
+        "The body is larger than 64 KiB.",
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    ),
+    Reason.REQUEST_BODY_TIMEOUT: PublicError(
+        OAuthError.INVALID_REQUEST, "The body arrived too slowly.", HTTPStatus.REQUEST_TIMEOUT
+    ),
+    Reason.REQUEST_INCOMPLETE: _bad("The body ended early."),
+    Reason.REQUEST_MALFORMED_FORM: _bad("The body is not a well-formed UTF-8 form."),
+    Reason.REQUEST_TOO_MANY_PARAMETERS: _bad("The body has more than 200 parameters."),
+    Reason.REQUEST_QUERY_PARAMETERS: _bad("Parameters belong in the body, not in the URL."),
+    Reason.REQUEST_REPEATED_PARAMETER: _bad(
+        "A parameter other than audience and resource is repeated."
+    ),
+    Reason.REQUEST_GRANT_TYPE_MISSING: _bad("The parameter grant_type is missing."),
+    Reason.REQUEST_GRANT_TYPE_UNSUPPORTED: PublicError(
+        OAuthError.UNSUPPORTED_GRANT_TYPE,
+        "The grant type must be urn:ietf:params:oauth:grant-type:token-exchange.",
+    ),
+    Reason.REQUEST_SUBJECT_TOKEN_MISSING: _bad("The parameter subject_token is missing."),
+    Reason.REQUEST_SUBJECT_TOKEN_TYPE_MISSING: _bad("The parameter subject_token_type is missing."),
+    Reason.REQUEST_ACTOR_TOKEN_MISSING: _bad("There is an actor_token_type but no actor_token."),
+    Reason.REQUEST_ACTOR_TOKEN_TYPE_MISSING: _bad(
+        "There is an actor_token but no actor_token_type."
+    ),
+    Reason.REQUEST_REQUESTED_TOKEN_TYPE_UNSUPPORTED: _bad(
+        "The requested token type is not one that is issued here."
+    ),
+    Reason.CLIENT_AUTHENTICATION_MISSING: _client("The client must authenticate."),
+    Reason.CLIENT_SEVERAL_METHODS: _bad("Use one method of client authentication."),
+    Reason.CLIENT_ASSERTION_INCOMPLETE: _bad(
+        "Send client_assertion together with its client_assertion_type for JWT bearer."
+    ),
+    Reason.CLIENT_ID_MISMATCH: _bad("The client_id is not that of the authenticated client."),
+    Reason.CLIENT_CREDENTIALS_MALFORMED: _CLIENT_FAILED,
+    Reason.CLIENT_UNKNOWN: _CLIENT_FAILED,
+    Reason.CLIENT_METHOD_NOT_ALLOWED: _CLIENT_FAILED,
+    Reason.CLIENT_SECRET_MISMATCH: _CLIENT_FAILED,
+    Reason.CLIENT_ASSERTION_INVALID: _CLIENT_FAILED,
+    Reason.CLIENT_ASSERTION_EXPIRED: _CLIENT_FAILED,
+    Reason.CLIENT_ASSERTION_AUDIENCE: _CLIENT_FAILED,
+    Reason.CLIENT_ASSERTION_REPLAYED: _CLIENT_FAILED,
+    Reason.CLIENT_KEYS_UNAVAILABLE: _unavailable(
+        "The keys of this client cannot be fetched at the moment."
+    ),
+    Reason.CLIENT_GRANT_TYPE_NOT_ALLOWED: PublicError(
+        OAuthError.UNAUTHORIZED_CLIENT, "This client may not use token exchange."
+    ),
+    Reason.CLIENT_THROTTLED: PublicError(
+        OAuthError.TEMPORARILY_UNAVAILABLE,
+        "Too many failed authentications.",
+        HTTPStatus.TOO_MANY_REQUESTS,
+        60,
+    ),
+    **{
+        Reason(f"{token}_token.{cause}"): public
+        for token in ("subject", "actor")
+        for cause, public in _token_errors(token).items()
+    },
+    Reason.ACTOR_TOKEN_NOT_OF_CLIENT: _bad("The actor token does not belong to this client."),
+    Reason.ACTOR_TOKEN_HAS_CHAIN: _bad("The actor token has an actor of its own."),
+    Reason.ISSUER_UNAVAILABLE: _unavailable(
+        "The keys of the issuer of this token cannot be fetched at the moment."
+    ),
+    Reason.DELEGATION_MAY_ACT_MISMATCH: _bad("The subject token names another party as actor."),
+    Reason.DELEGATION_DEPTH_EXCEEDED: _bad("The delegation chain would be too long."),
+    Reason.DELEGATION_LOOP: _bad("This actor is already part of the delegation chain."),
+    Reason.DELEGATION_LINEAGE_EXCEEDED: _bad("The subject token descends from too many tokens."),
+    Reason.TARGET_MISSING: _target("Say with audience or resource what the token is for."),
+    Reason.TARGET_UNKNOWN: _target("A requested audience or resource is not known here."),
+    Reason.TARGET_RESOURCE_INVALID: _target(
+        "A resource must be an absolute URI without a fragment."
+    ),
+    Reason.TARGET_TOO_MANY: _target("A token for that many targets is not issued here."),
+    Reason.TARGET_INCOMPATIBLE: _target("The requested targets cannot share one token."),
+    Reason.TARGET_FORMAT_UNSUPPORTED: _bad(
+        "The target does not use tokens of the requested type."
+    ),
+    Reason.SCOPE_MALFORMED: _scope("The scope is malformed."),
+    Reason.SCOPE_MISSING: _scope("Name a scope: there is no default for this target."),
+    Reason.POLICY_DENIED: _bad("The policy does not allow this exchange."),
+    Reason.POLICY_TARGET_NOT_GRANTED: _target("This client is not granted that target."),
+    Reason.POLICY_SCOPE_UNKNOWN: _scope("A requested scope is not known at the target."),
+    Reason.POLICY_SCOPE_NOT_GRANTED: _scope("A requested scope is not granted to this client."),
+    Reason.POLICY_SCOPE_NOT_HELD: _scope("A requested scope is not held by the subject token."),
+    Reason.POLICY_SCOPE_NOTHING_LEFT: _scope("None of the requested scopes can be granted."),
+    Reason.POLICY_PURPOSE_MISSING: _bad("This grant needs the parameter purpose."),
+    Reason.POLICY_PURPOSE_NOT_ALLOWED: _bad("The purpose is not one that this grant allows."),
+    Reason.POLICY_ISSUER_NOT_ALLOWED: _bad(
+        "This client is not granted that target for subjects of that issuer."
+    ),
+    Reason.POLICY_IMPERSONATION_WITH_ACTOR_TOKEN: _bad(
+        "This grant is for impersonation, which takes no actor token."
+    ),
+    Reason.POLICY_MODE_CONFLICT: _target("The grants for the requested targets differ in mode."),
+    Reason.POLICY_UNDEFINED: _bad(_NOT_CONFIGURED_BY_POLICY),
+    Reason.POLICY_MALFORMED: _bad(_NOT_CONFIGURED_BY_POLICY),
+    Reason.POLICY_FLOOR_VIOLATION: _bad(_NOT_CONFIGURED_BY_POLICY),
+    Reason.POLICY_FLOOR_VIOLATION_SCOPE: _scope("The requested scopes cannot be granted."),
+    Reason.POLICY_UNAVAILABLE: _unavailable("The policy cannot be evaluated at the moment."),
+    Reason.MINT_TOKEN_TOO_LARGE: _bad("The issued token would be larger than 8 KiB."),
+    Reason.MINT_KEY_UNAVAILABLE: _unavailable("There is no signing key at the moment."),
+    Reason.AUDIT_UNAVAILABLE: _unavailable("The exchange cannot be recorded at the moment."),
+    Reason.REPLAY_UNAVAILABLE: _unavailable("Replay cannot be ruled out at the moment."),
+    Reason.SERVER_ERROR: PublicError(
+        OAuthError.SERVER_ERROR, "Something went wrong here.", HTTPStatus.INTERNAL_SERVER_ERROR
+    ),
+}
