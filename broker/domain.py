@@ -216,3 +216,22 @@ class IssuedToken:
     """A signed token whose audit row is durable. Made only by ``broker.audit.commit``."""
 
     signed: SignedToken
+
+
+@dataclass(slots=True)
+class Attempt:
+    """What is known of one request so far; whatever becomes of it is recorded from this.
+
+    The one value that grows: each step of the pipeline adds what it made.
+    """
+
+    id: str  # the request id
+    source: str
+    at: datetime
+    request: TokenExchangeRequest | None = None
+    client: Client | None = None  # None: not authenticated
+    subject: VerifiedToken | None = None
+    actor: VerifiedToken | None = None
+    delegation: Delegation | None = None
+    exchange: Exchange | None = None
+    deny: Deny | None = None
