@@ -235,7 +235,9 @@ def _token_errors(token: str) -> dict[str, PublicError]:
         "issuer_not_for_client": _bad(
             f"This client may not present {token} tokens of that issuer."
         ),
-        "subject_is_client": _bad(f"The subject of the {token} token cannot be told from a client."),
+        "subject_is_client": _bad(
+            f"The subject of the {token} token cannot be told from a client."
+        ),
         "replayed": _bad(_REPEATED),
     }
 
@@ -321,9 +323,7 @@ PUBLIC: dict[Reason, PublicError] = {
     ),
     Reason.TARGET_TOO_MANY: _target("A token for that many targets is not issued here."),
     Reason.TARGET_INCOMPATIBLE: _target("The requested targets cannot share one token."),
-    Reason.TARGET_FORMAT_UNSUPPORTED: _bad(
-        "The target does not use tokens of the requested type."
-    ),
+    Reason.TARGET_FORMAT_UNSUPPORTED: _bad("The target does not use tokens of the requested type."),
     Reason.SCOPE_MALFORMED: _scope("The scope is malformed."),
     Reason.SCOPE_MISSING: _scope("Name a scope: there is no default for this target."),
     Reason.POLICY_DENIED: _bad("The policy does not allow this exchange."),

@@ -15,13 +15,16 @@ CLIENT_ASSERTION_TYPE_JWT_BEARER: Final = "urn:ietf:params:oauth:client-assertio
 class TokenType(StrEnum):
     """Token type identifiers that we accept or issue. RFC 8693 §3."""
 
-    ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 — an identifier
-    ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"  # noqa: S105 — an identifier
+    ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
+    ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"
     JWT = "urn:ietf:params:oauth:token-type:jwt"
 
 
 class OAuthError(StrEnum):
-    """Error codes. RFC 6749 §5.2, RFC 8693 §2.2.2, RFC 8707 §2; the last two from RFC 6749 §4.1.2.1."""
+    """Error codes. RFC 6749 §5.2, RFC 8693 §2.2.2, RFC 8707 §2.
+
+    The last two are registered for the authorization endpoint (RFC 6749 §4.1.2.1).
+    """
 
     INVALID_REQUEST = "invalid_request"
     INVALID_CLIENT = "invalid_client"
@@ -36,8 +39,8 @@ class OAuthError(StrEnum):
 class AuthMethod(StrEnum):
     """How a client authenticates. RFC 7591 §2 (``token_endpoint_auth_method``)."""
 
-    CLIENT_SECRET_BASIC = "client_secret_basic"  # noqa: S105 — an identifier
-    CLIENT_SECRET_POST = "client_secret_post"  # noqa: S105 — an identifier
+    CLIENT_SECRET_BASIC = "client_secret_basic"
+    CLIENT_SECRET_POST = "client_secret_post"
     PRIVATE_KEY_JWT = "private_key_jwt"
 
 
