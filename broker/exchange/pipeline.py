@@ -1,0 +1,125 @@
+"""The token exchange, in the order in which it happens. RFC 8693 §2.
+
+    0 parse → 1 authenticate → 2 verify → 3 delegate → 4 decide → 5 mint → 6 commit (→ 7 respond)
+
+Each step takes what the one before it made, and there is no other way to make it, so none can be
+left out. A refusal is recorded like a token: before it is answered.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import orjson
+
+from broker.audit.commit import AuditTrail
+from broker.clients.authenticate import ClientAuthenticator
+from broker.domain import (
+    Attempt,
+    Deny,
+    Exchange,
+    IssuedToken,
+    Permit,
+    TokenExchangeRequest,
+)
+from broker.errors import CommitRejected, DecisionRejected, Reason, Rejected
+from broker.minting.mint import SigningKeys, mint
+from broker.policy.engine import PolicyEngine, PolicyUnavailable
+from broker.policy.floor import judge
+from broker.policy.input import build_input
+from broker.policy.scopes import split_scope
+from broker.policy.targets import TargetRegistry
+from broker.telemetry import count_outcome, step
+from broker.tokens.delegation import delegate
+from broker.tokens.verify import TokenVerifier
+
+
+@dataclass(frozen=True, slots=True)
+class TokenExchange:
+    """The pipeline over one configuration: a reload makes another one, and none is ever half new."""
+
+    issuer: str
+    authenticator: ClientAuthenticator
+    verifier: TokenVerifier
+    targets: TargetRegistry
+    engine: PolicyEngine
+    signing_keys: SigningKeys
+    trail: AuditTrail
+    ceiling: int  # exchanges: the settings' ``max_delegation_depth``
+    clock: Callable[[], datetime]
+    build_id: Callable[[], str]  # UUIDv7: the ``jti`` and the id of the audit row
+
+    async def exchange(
+        self, attempt: Attempt, parse: Callable[[], TokenExchangeRequest]
+    ) -> IssuedToken:
+        """Return a narrower token whose audit row is durable.
+
+        ``attempt`` gathers what becomes known on the way. Raises ``Rejected`` with the one reason
+        that is answered; it is recorded by then, or the reason is ``audit.unavailable``.
+        """
+        try:
+            issued = await self._exchange(attempt, parse)
+        except CommitRejected as rejected:
+            # The trail has recorded what became of it, or the trail is what is missing.
+            count_outcome(rejected.reason)
+            raise
+        except Rejected as rejected:
+            await self._refuse(attempt, rejected.reason)
+            raise
+        except Exception:
+            await self._refuse(attempt, Reason.SERVER_ERROR)
+            raise
+        count_outcome("issued")
+        return issued
+
+    async def _exchange(
+        self, attempt: Attempt, parse: Callable[[], TokenExchangeRequest]
+    ) -> IssuedToken:
+        now = attempt.at
+        with step("parse"):
+            request = attempt.request = parse()
+        with step("authenticate"):
+            client = attempt.client = await self.authenticator.authenticate(
+                request.credentials, source=request.source, now=now
+            )
+        with step("verify"):
+            subject = attempt.subject = await self.verifier.verify_subject(request, client, now=now)
+            actor = attempt.actor = await self.verifier.verify_actor(request, client, now=now)
+        with step("delegate"):
+            delegation = attempt.delegation = delegate(subject, actor, client, ceiling=self.ceiling)
+        with step("decide"):
+            exchange = attempt.exchange = Exchange(
+                request=request,
+                at=now,
+                client=client,
+                subject=subject,
+                actor=actor,
+                delegation=delegation,
+                targets=self.targets.find(request, client),
+                scopes=split_scope(request.scope),
+            )
+            permit = await self._decide(attempt, exchange)
+        with step("mint"):
+            signed = mint(
+                permit, self.signing_keys, issuer=self.issuer, id=self.build_id(), now=now
+            )
+        with step("commit"):
+            return await self.trail.commit(attempt, signed)
+
+    async def _decide(self, attempt: Attempt, exchange: Exchange) -> Permit:
+        try:
+            evaluation = await self.engine.evaluate(orjson.dumps(build_input(exchange)))
+        except PolicyUnavailable as unavailable:
+            raise DecisionRejected(Reason.POLICY_UNAVAILABLE) from unavailable
+        decision = judge(exchange, evaluation, ceiling=self.ceiling)
+        if isinstance(decision, Deny):
+            attempt.deny = decision
+            raise DecisionRejected(decision.reasons[0])
+        return decision
+
+    async def _refuse(self, attempt: Attempt, reason: Reason) -> None:
+        count_outcome(reason)
+        # Where the database is what failed there is nothing to record with: the answer is a 503
+        # already, and waiting for it a second time would only make the caller wait twice.
+        if reason is not Reason.REPLAY_UNAVAILABLE:
+            await self.trail.refuse(attempt, reason)
