@@ -1,0 +1,45 @@
+"""The configuration: what ``broker.yaml`` and ``BROKER_…`` variables may say.
+
+Everything is validated here, once, so that the rest of the broker never meets a bad value.
+"""
+
+from broker.settings.keys import Key, describe_keys
+from broker.settings.load import load_settings
+from broker.settings.parties import ClientSettings, KnownAs, TargetSettings, TrustedIssuer
+from broker.settings.root import Settings
+from broker.settings.sections import (
+    Admin,
+    Audit,
+    Database,
+    Keys,
+    Limits,
+    Listen,
+    Policy,
+    Rate,
+    Telemetry,
+)
+from broker.settings.values import Algorithm, Duration, SigningAlgorithm, parse_duration
+
+__all__ = [
+    "Admin",
+    "Algorithm",
+    "Audit",
+    "ClientSettings",
+    "Database",
+    "Duration",
+    "Key",
+    "Keys",
+    "KnownAs",
+    "Limits",
+    "Listen",
+    "Policy",
+    "Rate",
+    "Settings",
+    "SigningAlgorithm",
+    "TargetSettings",
+    "Telemetry",
+    "TrustedIssuer",
+    "describe_keys",
+    "load_settings",
+    "parse_duration",
+]

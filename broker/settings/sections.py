@@ -1,0 +1,175 @@
+"""The parts of the configuration that are about the broker itself."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
+
+from broker.settings.keys import OneWord
+from broker.settings.problems import Problem, refuse
+from broker.settings.values import (
+    ConfigPath,
+    DatabaseUrl,
+    Duration,
+    HttpsUrl,
+    SigningAlgorithm,
+    parse_duration,
+    render_duration,
+    within,
+)
+
+
+class Section(BaseModel):
+    """A mapping whose keys are all known, and which nothing changes once it is read."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,  # a message must not repeat a secret
+        validate_default=True,  # relative paths among them,
+        revalidate_instances="always",  # also in a section that is left out
+        allow_inf_nan=False,
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield what is wrong between the keys of this section."""
+        return iter(())
+
+    @model_validator(mode="after")
+    def _refuse_problems(self) -> Self:
+        refuse(self.problems())
+        return self
+
+
+class Listen(Section):
+    """The listener that clients reach."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
+    port: int = Field(8080, ge=0, le=65535, description="TCP port; 0 lets the system choose.")
+
+
+class Admin(Section):
+    """The listener for health, metrics and the admin API."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
+    port: int = Field(9090, ge=0, le=65535, description="TCP port; 0 lets the system choose.")
+    token_file: ConfigPath | None = Field(
+        None, description="File with the bearer token of the admin API; absent: the API is off."
+    )
+
+
+class Database(Section):
+    """PostgreSQL, where keys, claimed ids and the audit trail live."""
+
+    url: DatabaseUrl | None = Field(
+        None,
+        description="What the broker connects as (role broker_app); absent: embedded PostgreSQL.",
+    )
+    owner_url: DatabaseUrl | None = Field(
+        None, description="What `broker migrate` connects as (role broker_owner); absent: `url`."
+    )
+    data_dir: ConfigPath = Field(
+        Path(".broker"), description="Where an embedded PostgreSQL keeps its data."
+    )
+
+
+class Keys(Section):
+    """The keys that issued tokens are signed with."""
+
+    algorithm: SigningAlgorithm = Field("ES256", description="Signature algorithm by default.")
+    rotate_every: Annotated[Duration, within(timedelta(minutes=10), timedelta(days=366))] = Field(
+        timedelta(days=30), description="How long a key signs before the next one takes over."
+    )
+    kek_file: ConfigPath | None = Field(
+        None,
+        description="File with the key-encryption key, 32 bytes in base64;"
+        " made beside an embedded database, required with any other.",
+    )
+
+
+class Policy(Section):
+    """Who decides, and where the rules are."""
+
+    engine: Literal["wasm", "opa"] = Field(
+        "wasm", description="`wasm` decides in this process, `opa` asks an OPA server."
+    )
+    path: ConfigPath = Field(
+        Path("policies"), description="Bundle root to compile, or a bundle that is built already."
+    )
+    url: HttpsUrl | None = Field(
+        None, description="OPA server, for engine `opa`: https, or http on loopback."
+    )
+    deadline: Annotated[Duration, within(timedelta(milliseconds=1), timedelta(seconds=5))] = Field(
+        timedelta(milliseconds=50), description="How long a decision may take."
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield what is wrong between engine and address."""
+        if self.engine == "opa" and self.url is None:
+            yield Problem(("url",), "is required with engine: opa, like http://127.0.0.1:8181")
+        if self.engine == "wasm" and self.url is not None:
+            yield Problem(("url",), "is only for engine: opa; remove one of the two")
+
+
+class Audit(Section):
+    """The audit trail."""
+
+    deadline: Annotated[Duration, within(timedelta(milliseconds=100), timedelta(seconds=10))] = (
+        Field(
+            timedelta(seconds=1),
+            description="How long a token waits for its audit row before it becomes a 503.",
+        )
+    )
+
+
+class Rate(OneWord, Section):
+    """How many in how long, written like ``20/1m``."""
+
+    count: int = Field(ge=1, le=1_000_000, description="How many.")
+    per: Annotated[Duration, within(timedelta(seconds=1), timedelta(hours=24))] = Field(
+        description="In how long."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parse(cls, value: Any) -> Any:  # noqa: ANN401 — whatever YAML holds
+        if isinstance(value, str):
+            count, slash, per = value.partition("/")
+            if slash and count.isascii() and count.isdigit() and len(count) <= 7:
+                return {"count": int(count), "per": parse_duration(per)}
+        elif isinstance(value, dict | Rate):
+            return value
+        raise ValueError("write a count and a duration, like 20/1m")
+
+    @model_serializer(mode="plain", when_used="json")
+    def _render(self) -> str:
+        return f"{self.count}/{render_duration(self.per)}"
+
+    def __str__(self) -> str:
+        return self._render()
+
+
+class Limits(Section):
+    """How much anyone may ask."""
+
+    authentication_failures: Rate = Field(
+        Rate(count=20, per=timedelta(minutes=1)),
+        description="Failed authentications of one client from one address, then 429;"
+        " ten times as many over all clients from one address.",
+    )
+
+
+class Telemetry(Section):
+    """Traces and logs. Metrics are always on, at the admin listener."""
+
+    otlp_endpoint: HttpsUrl | None = Field(
+        None, description="Where spans are sent by OTLP over HTTP; absent: nowhere."
+    )
+    trace_ratio: float = Field(
+        0.01, ge=0, le=1, description="Share of requests traced when the caller does not say."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severe level that is logged."
+    )
