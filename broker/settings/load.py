@@ -70,8 +70,8 @@ def _load_document(path: Path, problems: list[Problem]) -> Any:  # noqa: ANN401 
         loader = _Loader(path.read_bytes())
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from error
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{path}: is not YAML in UTF-8") from error
+    except yaml.YAMLError:
+        raise ConfigurationError(f"{path}: is not YAML in UTF-8") from None
     try:
         node = loader.get_single_node()
         if node is None:

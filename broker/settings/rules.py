@@ -1,7 +1,6 @@
 """What must hold between issuers, clients and targets, so that no name means two things.
 
-Every function yields all that is wrong and stops at nothing. Names of configured parties may be
-repeated in a text; values that failed may not.
+Every function yields all that is wrong and stops at nothing. Texts name keys, never values.
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -17,6 +16,7 @@ _ENDPOINTS: Final = (
     *("", "/", "/token", "/revoke", "/introspect", "/.well-known/jwks.json"),
     *("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"),
 )
+_NO_TARGET: Final = "is no target; write the name of one of targets"
 
 
 def listener_problems(listen: Listen, admin: Admin) -> Iterator[Problem]:
@@ -53,7 +53,7 @@ def issuer_problems(
         for place, client_id in enumerate(issuer.clients):
             if client_id not in {"*", *client_ids}:
                 yield Problem(
-                    (*path, "clients", place), f"is no client; write {_one_of(client_ids, '*')}"
+                    (*path, "clients", place), "is no client; write the id of one, or ['*'] alone"
                 )
         # Otherwise every token for that party would count as meant for the broker (invariant 6).
         for place, audience in enumerate(issuer.audiences):
@@ -91,13 +91,13 @@ def client_problems(
             if known.issuer not in known_issuers:
                 yield Problem(
                     (*path, "known_as", place, "issuer"),
-                    f"is no trusted issuer; write {_one_of(known_issuers)}",
+                    "is no trusted issuer; write the issuer of one of issuers",
                 )
         for place, name in enumerate(client.targets):
             if name not in names:
-                yield Problem((*path, "targets", place), f"is no target; write {_one_of(names)}")
+                yield Problem((*path, "targets", place), _NO_TARGET)
         if client.default_target is not None and client.default_target not in names:
-            yield Problem((*path, "default_target"), f"is no target; write {_one_of(names)}")
+            yield Problem((*path, "default_target"), _NO_TARGET)
 
 
 def target_problems(
@@ -115,12 +115,12 @@ def target_problems(
             if normal_url(name) in endpoints:
                 yield Problem(path, "is this broker; write what names the resource server")
         # A token for the target would pass as meant for that client (invariant 6).
-        for client in clients:
+        for number, client in enumerate(clients):
             if client.id in {target.name, target.audience} and target.name not in client.targets:
                 yield Problem(
                     ("targets", index, "name" if client.id == target.name else "audience"),
-                    f"is the id of client {client.id}, which is not this target;"
-                    f" rename one, or add {target.name} to its targets",
+                    f"is the id of clients[{number}], which is not this target;"
+                    f" rename one, or add the target to clients[{number}].targets",
                 )
 
 
@@ -138,7 +138,3 @@ def _repeated(keys: Iterable[tuple[Path, Hashable]]) -> Iterator[Problem]:
         if key in first:
             yield Problem(path, f"is the same as {render_path(first[key])}; only one may have it")
         first.setdefault(key, path)
-
-
-def _one_of(names: Iterable[str], *more: str) -> str:
-    return "one of " + ", ".join([*sorted(names), *more]) if names or more else "none"

@@ -1,0 +1,268 @@
+"""Every configuration object keeps every field: nothing is dropped between file and value."""
+
+from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, SecretStr
+
+from broker.settings import Rate, Settings, load_settings
+from broker.settings.keys import model_in
+from broker.settings.values import parse_duration, render_duration
+from tests.jwts import CLIENT_KEY, public_jwk
+
+KEY_SET = {"keys": [public_jwk(CLIENT_KEY)]}
+
+# Each value differs from the default of its key. Several entries of a list fill in for one
+# another what cannot stand together, such as two sources of keys.
+FULL: dict[str, Any] = {
+    "issuer": "https://broker.test",
+    "listen": {"host": "192.0.2.1", "port": 8443},
+    "admin": {"host": "192.0.2.2", "port": 9443, "token_file": "/run/admin"},
+    "trusted_proxies": ["10.0.0.0/8", "2001:db8::/32"],
+    "database": {
+        "url": "postgresql://app@db/broker",
+        "owner_url": "postgresql://owner@db/broker",
+        "data_dir": "/var/lib/broker",
+    },
+    "keys": {"algorithm": "Ed25519", "rotate_every": "7d", "kek_file": "/run/kek"},
+    "policy": {
+        "engine": "opa",
+        "path": "/etc/policies",
+        "url": "http://127.0.0.1:8181",
+        "deadline": "20ms",
+    },
+    "audit": {"deadline": "500ms"},
+    "telemetry": {
+        "otlp_endpoint": "https://otel.test",
+        "trace_ratio": 0.5,
+        "log_level": "DEBUG",
+    },
+    "limits": {"authentication_failures": "7/30s"},
+    "max_delegation_depth": 5,
+    "max_targets": 2,
+    "issuers": [
+        {
+            "issuer": "https://a.test",
+            "alias": "a",
+            "jwks_uri": "https://a.test/jwks",
+            "ca_file": "/etc/ca.pem",
+            "allow_private_network": True,
+            "algorithms": ["EdDSA"],
+            "token_types": ["urn:ietf:params:oauth:token-type:id_token"],
+            "typ": [None, "JWT"],
+            "audiences": ["https://broker.test"],
+            "max_age": "1h",
+            "leeway": "5s",
+            "one_time": True,
+            "require": ["tenant", "jti"],
+            "scope_claim": "scp",
+            "scopeless": True,
+            "client_claim": "client_id",
+            "subject": "keep",
+            "asserts": ["act", "may_act"],
+            "policy_claims": ["groups"],
+            "clients": ["one"],
+        },
+        {"issuer": "https://b.test", "alias": "b", "algorithms": ["RS256"], "discovery": True},
+        {"issuer": "https://c.test", "alias": "c", "algorithms": ["RS256"], "jwks": KEY_SET},
+        {"issuer": "https://d.test", "alias": "d", "algorithms": ["RS256"], "jwks_file": "/d"},
+    ],
+    "clients": [
+        {
+            "id": "one",
+            "auth": "client_secret_post",
+            "secrets": ["sha256:" + "a" * 64, "sha256:" + "b" * 64],
+            "targets": ["t"],
+            "known_as": [{"issuer": "https://a.test", "id": "one-at-a"}],
+            "default_target": "t",
+            "grant_types": [],
+        },
+        {
+            "id": "two",
+            "auth": "private_key_jwt",
+            "jwks_uri": "https://two.test/jwks",
+            "ca_file": "/etc/ca.pem",
+            "allow_private_network": True,
+            "algorithms": ["PS512"],
+            "assertion_audience": "endpoint",
+        },
+        {"id": "three", "auth": "private_key_jwt", "jwks": KEY_SET},
+        {"id": "four", "auth": "private_key_jwt", "jwks_file": "/four"},
+    ],
+    "targets": [
+        {
+            "name": "t",
+            "resources": ["https://t.test/"],
+            "audience": "https://t.test/",
+            "scopes": ["a", "b"],
+            "max_lifetime": "1m",
+            "format": "jwt",
+            "algorithm": "RS256",
+            "claims": ["email"],
+        }
+    ],
+}
+ONE_VALUE_ONLY = {("targets", "format")}  # until reference tokens come
+
+
+def written(value: Any) -> Any:  # noqa: PLR0911 — a case for each kind of value
+    """A setting as one would write it in YAML."""
+    match value:
+        case Rate():
+            return str(value)
+        case BaseModel():
+            return {name: written(getattr(value, name)) for name in type(value).model_fields}
+        case SecretStr():
+            return value.get_secret_value()
+        case timedelta():
+            return render_duration(value)
+        case Path() | IPv4Network() | IPv6Network():
+            return str(value)
+        case tuple():
+            return [written(item) for item in value]
+        case frozenset():
+            return sorted(value)
+        case str():
+            return str(value)
+        case _:
+            return value
+
+
+def kept(given: Any, result: Any, path: str = "") -> list[str]:
+    """The keys whose value is not what was written."""
+    if isinstance(given, dict) and given != KEY_SET:
+        return [p for name in given for p in kept(given[name], result.get(name), f"{path}.{name}")]
+    if isinstance(given, list) and given and isinstance(given[0], dict):
+        pairs = zip(given, result, strict=True)
+        return [p for i, (a, b) in enumerate(pairs) for p in kept(a, b, f"{path}[{i}]")]
+    return [] if given == result else [path]
+
+
+def load(tmp_path: Path, content: Any) -> Settings:
+    path = tmp_path / "broker.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return load_settings(path, {})
+
+
+@pytest.mark.row("CVE-2026-107623")
+def test_every_field_arrives_as_written(tmp_path):
+    """A security flag that is read and dropped is off without anyone having turned it off."""
+    assert [] == kept(FULL, written(load(tmp_path, FULL)))
+
+
+@pytest.mark.row("CVE-2026-107623")
+def test_the_full_document_leaves_no_key_out():
+    """A new key has to be added above, with a value that is not its default."""
+
+    def missing(model: type[BaseModel], given: list[dict], path: tuple[str, ...] = ()):
+        for name, field in model.model_fields.items():
+            values = [part[name] for part in given if name in part]
+            inner = model_in(field.annotation)
+            if inner is not None and values:
+                flat = [
+                    v for value in values for v in (value if isinstance(value, list) else [value])
+                ]
+                yield from missing(inner, flat, (*path, name))
+            elif (*path, name) not in ONE_VALUE_ONLY and (
+                not values
+                or (
+                    not field.is_required()
+                    and written(field.get_default()) in values
+                    and len(values) == 1
+                )
+            ):
+                yield ".".join((*path, name))
+
+    assert [] == list(missing(Settings, [FULL]))
+
+
+@pytest.mark.row("CVE-2026-107623")
+def test_what_was_read_can_be_written_and_read_again(tmp_path):
+    """Read, written, read: equal, and the same goes for a dump and a copy."""
+    settings = load(tmp_path, FULL)
+    dumped = settings.model_dump()
+
+    assert settings == load(tmp_path, written(settings))
+    assert settings == Settings.model_validate(dumped)
+    assert settings == settings.model_copy(deep=True)
+    assert settings == Settings.model_validate(settings)
+
+
+@pytest.mark.row("CVE-2026-107623")
+def test_changing_one_key_changes_no_other(tmp_path):
+    """Read, modify, write: everything that was not touched stays."""
+    settings = load(tmp_path, FULL)
+    for section in ("issuers", "clients", "targets"):
+        for index, item in enumerate(getattr(settings, section)):
+            key = {"issuers": "alias", "clients": "id", "targets": "name"}[section]
+            changed = item.model_copy(update={key: "changed"})
+            before, after = written(item), written(changed)
+            assert {key} == {name for name in before if before[name] != after[name]}, index
+
+
+def test_settings_do_not_change():
+    """Whoever holds them may rely on them."""
+    settings = Settings(issuer="https://broker.test")
+    with pytest.raises(ValueError, match="frozen"):
+        settings.max_targets = 2
+
+
+def test_one_time_implies_a_jti(tmp_path):
+    """What is used once is told apart by its ``jti``."""
+    issuer = FULL["issuers"][0]
+    content = FULL | {"issuers": [issuer | {"require": ["tenant"]}, *FULL["issuers"][1:]]}
+
+    assert ("tenant", "jti") == load(tmp_path, content).issuers[0].require
+
+
+def test_targets_are_signed_by_the_default_algorithm(tmp_path):
+    """``keys.algorithm`` holds for every target that does not name its own."""
+    target = {"name": "u"}
+    settings = load(tmp_path, FULL | {"targets": [*FULL["targets"], target]})
+
+    assert ["RS256", "Ed25519"] == [target.algorithm for target in settings.targets]
+    assert ["https://t.test/", "u"] == [target.audience for target in settings.targets]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("5m", 300), ("24h", 86_400), ("30d", 2_592_000), ("50ms", 0.05), ("0s", 0)],
+)
+def test_durations_are_a_number_and_a_unit(text, seconds):
+    """As the design writes them."""
+    duration = parse_duration(text)
+
+    assert timedelta(seconds=seconds) == duration
+    assert text == render_duration(duration)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "5", "m", "5 m", "5M", "-5m", "+5m", "5.5m", "5m ", "5m\n", "\u0665m", "1e9s"),
+        *("1000000000s", 5, None, True),
+    ],
+)
+def test_anything_else_is_no_duration(text):
+    """In full, in ASCII, and bounded."""
+    with pytest.raises(ValueError, match="write a duration"):
+        parse_duration(text)
+
+
+@given(st.integers(0, 10**9 - 1), st.sampled_from(["ms", "s", "m", "h", "d"]))
+def test_a_duration_reads_back(count, unit):
+    """What is rendered for the documentation means what it did."""
+    try:
+        duration = parse_duration(f"{count}{unit}")
+    except OverflowError:
+        pytest.fail("a duration overflows")
+    except ValueError:
+        return
+
+    assert duration == parse_duration(render_duration(duration))
