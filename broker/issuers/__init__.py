@@ -1,0 +1,1 @@
+"""Whose tokens are believed, and where their keys come from: bounded, guarded and cached."""

@@ -1,0 +1,220 @@
+"""A GET that cannot be led astray: bounded in size and time, to an address that was checked.
+
+What holds when ``fetch`` returns (ATK-SSRF-01, ATK-SSRF-03, RFC 8725 §3.10):
+
+(1) the URL is https, without credentials or fragment; plain http only to loopback, if allowed;
+(2) every address of its host is public, or private ones are allowed for it;
+(3) the connection went to one of exactly those addresses: no second look-up could change them;
+(4) the certificate is that of the URL's host, TLS is 1.2 or newer (RFC 8414 §6.1);
+(5) the answer is 200, not encoded, JSON by its media type, and within the bounds.
+
+Nothing is followed, retried elsewhere or read from the environment (no proxies).
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+import httpx
+
+from broker.issuers.address import is_loopback, is_public
+
+MAX_DOCUMENT: Final = 256 * 1024  # bytes
+FETCH_DEADLINE: Final = 3.0  # seconds, for everything from the look-up of the name on
+_CONNECT_DEADLINE: Final = 1.0  # seconds an address: leaves time for the next one
+_MAX_ADDRESSES: Final = 3
+
+Resolve = Callable[[str, int], Awaitable[tuple[str, ...]]]
+
+
+class FetchFault(StrEnum):
+    """Why a document could not be had. Closed: a label of metrics and a field of logs."""
+
+    URL_NOT_ALLOWED = "url_not_allowed"
+    NAME_UNKNOWN = "name_unknown"
+    ADDRESS_NOT_ALLOWED = "address_not_allowed"
+    UNREACHABLE = "unreachable"
+    TLS = "tls"
+    TIMEOUT = "timeout"
+    REDIRECT = "redirect"
+    STATUS = "status"
+    CONTENT_TYPE = "content_type"
+    CONTENT_ENCODING = "content_encoding"
+    TOO_LARGE = "too_large"
+    FILE_UNREADABLE = "file_unreadable"
+    NOT_A_KEY_SET = "not_a_key_set"
+    NO_USABLE_KEY = "no_usable_key"
+    NOT_METADATA = "not_metadata"
+    ISSUER_MISMATCH = "issuer_mismatch"
+    FOREIGN_JWKS_URI = "foreign_jwks_uri"
+
+
+class FetchFailed(Exception):  # noqa: N818 — an outcome that the caller plans for
+    """The document was not obtained; ``fault`` says why and nothing of the answer is kept."""
+
+    def __init__(self, fault: FetchFault) -> None:
+        super().__init__(fault.value)
+        self.fault = fault
+
+
+def build_tls(ca_file: Path | None = None) -> ssl.SSLContext:
+    """Return a client's TLS settings; ``ca_file`` (PEM) adds trust anchors, never removes checks.
+
+    Costly: one context serves any number of fetchers. Raises ``OSError`` for a bad ``ca_file``.
+    """
+    context = httpx.create_ssl_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if ca_file is not None:
+        context.load_verify_locations(cafile=ca_file)
+    return context
+
+
+async def resolve_name(host: str, port: int) -> tuple[str, ...]:
+    """Return the addresses of a host, as the operating system orders them."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+class GuardedFetcher:
+    """Fetches JSON documents from the hosts that the configuration names."""
+
+    def __init__(
+        self,
+        tls: ssl.SSLContext,
+        *,
+        allow_private_network: bool = False,
+        resolve: Resolve = resolve_name,
+    ) -> None:
+        """``allow_private_network``: also private addresses, and plain http on loopback."""
+        self._tls = tls
+        self._private = allow_private_network
+        self._resolve = resolve
+
+    async def fetch(self, url: str) -> bytes:
+        """Return the body of a JSON document.
+
+        Raises ``FetchFailed``.
+        """
+        parts = _checked_url(url, private=self._private)  # (1)
+        try:
+            async with asyncio.timeout(FETCH_DEADLINE):
+                return await self._fetch(parts)
+        except TimeoutError as error:
+            raise FetchFailed(FetchFault.TIMEOUT) from error
+
+    async def _fetch(self, parts: SplitResult) -> bytes:
+        fault = FetchFault.UNREACHABLE
+        for address in await self._addresses(parts):
+            try:
+                return await self._read(parts, address)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                # Nobody there, or not who it should be: the host may have another address.
+                fault = _connect_fault(error)
+            except httpx.TimeoutException as error:
+                raise FetchFailed(FetchFault.TIMEOUT) from error
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                raise FetchFailed(FetchFault.UNREACHABLE) from error
+        raise FetchFailed(fault)
+
+    async def _addresses(self, parts: SplitResult) -> tuple[str, ...]:
+        try:
+            found = await self._resolve(parts.hostname or "", _port(parts))
+        except (OSError, UnicodeError) as error:  # the latter for a label that is no DNS label
+            raise FetchFailed(FetchFault.NAME_UNKNOWN) from error
+        if not found:
+            raise FetchFailed(FetchFault.NAME_UNKNOWN)
+        # (2) All of them: a name with one bad address is a name that somebody plays with.
+        allowed = all(self._private or is_public(address) for address in found)
+        if parts.scheme == "http":
+            allowed = allowed and all(is_loopback(address) for address in found)
+        if not allowed:
+            raise FetchFailed(FetchFault.ADDRESS_NOT_ALLOWED)
+        return found[:_MAX_ADDRESSES]
+
+    async def _read(self, parts: SplitResult, address: str) -> bytes:
+        # (3) The URL names the address, so that the library has no name left to look up;
+        # (4) the host is still what the certificate and the Host header are about.
+        literal = f"[{address}]" if ":" in address else address
+        url = f"{parts.scheme}://{literal}:{_port(parts)}{parts.path or '/'}"
+        transport = httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False, retries=0)
+        client = httpx.AsyncClient(
+            transport=transport,
+            trust_env=False,
+            follow_redirects=False,
+            timeout=httpx.Timeout(FETCH_DEADLINE, connect=_CONNECT_DEADLINE),
+        )
+        async with (
+            client,
+            client.stream(
+                "GET",
+                f"{url}?{parts.query}" if parts.query else url,
+                headers={
+                    "Host": parts.netloc,
+                    "Accept": "application/json, application/jwk-set+json",
+                    "Accept-Encoding": "identity",
+                    "User-Agent": "token-exchange-broker",
+                },
+                extensions={"sni_hostname": parts.hostname},
+            ) as response,
+        ):
+            _check_head(response)
+            return await _bounded_body(response)
+
+
+def _checked_url(url: str, *, private: bool) -> SplitResult:
+    # ``urlsplit`` forgives what other readers do not (tabs, backslashes), so that goes first.
+    if not url.isascii() or not url.isprintable() or any(char in url for char in ' \\"<>^`{|}'):
+        raise FetchFailed(FetchFault.URL_NOT_ALLOWED)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise FetchFailed(FetchFault.URL_NOT_ALLOWED) from error
+    allowed = parts.scheme == "https" or (parts.scheme == "http" and private)
+    if not allowed or not parts.hostname or port == 0 or "@" in parts.netloc or "#" in url:
+        raise FetchFailed(FetchFault.URL_NOT_ALLOWED)
+    return parts
+
+
+def _port(parts: SplitResult) -> int:
+    return parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _connect_fault(error: BaseException | None) -> FetchFault:
+    """Tell a certificate that is not right from a host that is not there."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return FetchFault.TLS
+        error = error.__cause__ or error.__context__
+    return FetchFault.UNREACHABLE
+
+
+def _check_head(response: httpx.Response) -> None:
+    """(5) Before a byte of the body is read."""
+    if response.is_redirect:
+        raise FetchFailed(FetchFault.REDIRECT)
+    if response.status_code != httpx.codes.OK:
+        raise FetchFailed(FetchFault.STATUS)
+    media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not (
+        media_type.startswith("application/") and media_type.endswith("+json")
+    ):
+        raise FetchFailed(FetchFault.CONTENT_TYPE)
+    # We asked for none, and so a small answer cannot unfold into a large one.
+    if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise FetchFailed(FetchFault.CONTENT_ENCODING)
+
+
+async def _bounded_body(response: httpx.Response) -> bytes:
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        # What the answer says of its own length is not asked: only what arrives counts.
+        if len(body) > MAX_DOCUMENT:
+            raise FetchFailed(FetchFault.TOO_LARGE)
+    return bytes(body)

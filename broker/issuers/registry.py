@@ -1,0 +1,134 @@
+"""The issuers whose tokens may be presented, found by exact match. RFC 8725 §3.8, RFC 8414 §4."""
+
+import asyncio
+import contextlib
+import ssl
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from broker.issuers.fetch import FetchFault, Resolve, build_tls, resolve_name
+from broker.issuers.jwks import KeySource, LiveKeys
+from broker.issuers.sources import build_key_source
+from broker.jose.jwk import KeySet
+from broker.oauth import TYP_ACCESS_TOKEN, TokenType
+from broker.settings import TrustedIssuer
+
+_TICK: Final = timedelta(seconds=5)  # how often the background looks for what is due
+# What two configurations must share for the keys that one has loaded to be the other's.
+_KEY_SETTINGS: Final = ("jwks_uri", "discovery", "ca_file", "allow_private_network", "algorithms")
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerStatus:
+    """How it stands with the keys of one issuer, for readiness and ``broker doctor``."""
+
+    alias: str
+    issuer: str
+    loaded: bool
+    age: float | None  # seconds
+    fault: FetchFault | None  # of the last load
+
+
+def own_issuer(issuer: str) -> TrustedIssuer:
+    """Return the rules for our own tokens: an issuer like any other, but believed in all it says.
+
+    RFC 9068 §4: ``typ`` must be ``at+jwt``.
+    """
+    return TrustedIssuer.model_construct(
+        issuer=issuer,
+        alias="self",
+        algorithms=("ES256", "Ed25519", "RS256"),
+        token_types=(TokenType.ACCESS_TOKEN, TokenType.JWT),
+        typ=(TYP_ACCESS_TOKEN,),
+        require=(
+            *("jti", "client_id", "sub_id", "txn", "lineage"),
+            *("delegation_depth", "max_delegation_depth"),
+        ),
+        client_claim="client_id",
+        asserts=("act", "may_act", "max_delegation_depth"),
+    )
+
+
+class IssuerRegistry:
+    """Every trusted issuer with the source of its keys; ours is one of them."""
+
+    def __init__(
+        self,
+        issuers: Iterable[TrustedIssuer],
+        *,
+        own: str,
+        own_keys: Callable[[], KeySet],
+        previous: "IssuerRegistry | None" = None,
+        tls: ssl.SSLContext | None = None,
+        resolve: Resolve = resolve_name,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``own`` is our own issuer identifier and ``own_keys`` gives the keyring's public keys.
+
+        ``previous`` is the registry that this one replaces: keys that it has fetched for the same
+        issuer in the same way stay, so that a reload during an outage loses nothing.
+
+        Raises ``ConfigurationError`` for keys in the configuration that cannot be used.
+        """
+        shared = build_tls() if tls is None else tls
+        ours = own_issuer(own)
+        self._issuers = {issuer.issuer: issuer for issuer in issuers} | {own: ours}
+        self._sources: dict[str, KeySource] = {own: LiveKeys(own_keys)}
+        for issuer in self._issuers.values():
+            if issuer is ours:
+                continue
+            kept = None if previous is None else previous.loaded_source(issuer)
+            self._sources[issuer.issuer] = kept or build_key_source(
+                issuer.alias,
+                issuer,
+                tls=shared,
+                discover=issuer.issuer if issuer.discovery else None,
+                resolve=resolve,
+                monotonic=monotonic,
+            )
+
+    def find(self, iss: str) -> TrustedIssuer | None:
+        """Return the issuer of exactly this name, code point by code point, or None."""
+        return self._issuers.get(iss)
+
+    def key_source(self, issuer: TrustedIssuer) -> KeySource:
+        """Return where the keys of an issuer of this registry come from."""
+        return self._sources[issuer.issuer]
+
+    def loaded_source(self, issuer: TrustedIssuer) -> KeySource | None:
+        """Return the source of fetched keys that fits another configuration of this issuer."""
+        mine = self._issuers.get(issuer.issuer)
+        fetched = issuer.jwks is None and issuer.jwks_file is None
+        if mine is None or not fetched or _key_settings(mine) != _key_settings(issuer):
+            return None
+        return self._sources[issuer.issuer]
+
+    def status(self) -> list[IssuerStatus]:
+        """Return how it stands with each issuer's keys, ours included."""
+        return [
+            IssuerStatus(issuer.alias, name, source.loaded, source.age, source.fault)
+            for name, issuer in self._issuers.items()
+            for source in [self._sources[name]]
+        ]
+
+    async def load_all(self) -> None:
+        """Try every issuer once, at the same time; one that is down fails only its own tokens."""
+        await asyncio.gather(*(source.refresh() for source in self._sources.values()))
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Keep all keys fresh, ahead of the requests that need them, until ``stop``."""
+        while not stop.is_set():
+            await self.load_all()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _TICK.total_seconds())
+
+    async def aclose(self) -> None:
+        """Give up all loads that are under way; not on a reload, for they may be shared."""
+        await asyncio.gather(*(source.aclose() for source in self._sources.values()))
+
+
+def _key_settings(issuer: TrustedIssuer) -> tuple[object, ...]:
+    return tuple(getattr(issuer, name) for name in _KEY_SETTINGS)
