@@ -90,6 +90,11 @@ class IssuerRegistry:
                 monotonic=monotonic,
             )
 
+    @property
+    def issuers(self) -> tuple[TrustedIssuer, ...]:
+        """Every trusted issuer, ours included."""
+        return tuple(self._issuers.values())
+
     def find(self, iss: str) -> TrustedIssuer | None:
         """Return the issuer of exactly this name, code point by code point, or None."""
         return self._issuers.get(iss)
