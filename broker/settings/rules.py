@@ -16,6 +16,7 @@ _ENDPOINTS: Final = (
     *("", "/", "/token", "/revoke", "/introspect", "/.well-known/jwks.json"),
     *("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"),
 )
+_OWN_ALIAS: Final = "self"  # in metrics, where our own issuer is one among the others
 _NO_TARGET: Final = "is no target; write the name of one of targets"
 
 
@@ -50,6 +51,8 @@ def issuer_problems(
         path: Path = ("issuers", index)
         if normal_url(issuer.issuer) == normal_url(own_issuer):
             yield Problem((*path, "issuer"), "is our own issuer, which is built in; remove it")
+        if issuer.alias == _OWN_ALIAS:
+            yield Problem((*path, "alias"), "is what our own issuer is called; write another name")
         for place, client_id in enumerate(issuer.clients):
             if client_id not in {"*", *client_ids}:
                 yield Problem(

@@ -139,6 +139,7 @@ ISSUER_CASES = [
     ),
     case(["issuers", 1, "alias"], "idp", "issuers[1].alias: is the same as", "alias-twice"),
     case(["issuers", 1, "alias"], "a:b", "issuers[1].alias: write 1 to 255", "alias-colon"),
+    case(["issuers", 1, "alias"], "self", "issuers[1].alias: is what our own", "alias-self"),
     case(["issuers", 1, "alias"], "", "issuers[1].alias: write 1 to 255", "alias-empty"),
     case(["issuers", 0, "subject"], "keep", "issuers[3].subject: is the same as", "two-keep"),
     case(["issuers", 0, "leeway"], "61s", "issuers[0].leeway: write a duration", "leeway"),

@@ -1,0 +1,1 @@
+"""How often anyone may try."""
