@@ -48,17 +48,18 @@ def _carried(address: Address) -> tuple[IPv4Address, ...]:
 
 
 def _is_public(address: Address) -> bool:
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            return True  # says nothing by itself: what it carries is judged beside it
+        if address.is_site_local:
+            return False
     # ``is_global`` alone lets multicast pass, and which reserved blocks it knows varies by
     # Python's version; these are its other names for "not a host of the internet".
-    mapped = isinstance(address, IPv6Address) and address.ipv4_mapped is not None
-    return mapped or (
-        address.is_global
-        and not (
-            address.is_private
-            or address.is_multicast
-            or address.is_reserved
-            or address.is_loopback
-            or address.is_link_local
-            or address.is_unspecified
-        )
+    return address.is_global and not (
+        address.is_private
+        or address.is_multicast
+        or address.is_reserved
+        or address.is_loopback
+        or address.is_link_local
+        or address.is_unspecified
     )

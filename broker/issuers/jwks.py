@@ -133,14 +133,17 @@ class CachedKeys:
         load: Callable[[], Awaitable[KeySet]],
         *,
         spread: float = 0.0,
+        deadline: float = FETCH_DEADLINE,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """``load`` raises ``FetchFailed``. ``name`` labels metrics and logs.
 
-        ``spread`` in [0, 1) keeps processes that started together from refreshing together.
+        ``spread`` in [0, 1) keeps processes that started together from refreshing together;
+        ``deadline`` is for one load, in seconds.
         """
         self._name = name
         self._load = load
+        self._deadline = deadline
         self._monotonic = monotonic
         self._refresh_after = _EARLIEST_REFRESH + spread * (_LATEST_REFRESH - _EARLIEST_REFRESH)
         self._keys: KeySet | None = None
@@ -234,7 +237,7 @@ class CachedKeys:
         began = time.perf_counter()
         try:
             with tracer.start_as_current_span("jwks", attributes={"broker.source": self._name}):
-                async with asyncio.timeout(FETCH_DEADLINE):
+                async with asyncio.timeout(self._deadline):
                     keys = await self._load()
         except FetchFailed as failed:
             self._failed(failed.fault)

@@ -14,7 +14,6 @@ from tests.jwts import (
     public_jwk,
     subject_jwt,
 )
-
 from tests.wire import ASSERTION_TYPE, assert_issued, assert_refused, basic, exchange_form
 
 ENDPOINT = f"{BROKER_ISSUER}/token"

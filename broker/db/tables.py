@@ -1,0 +1,131 @@
+"""The tables, as SQLAlchemy sees them. The chain of migrations makes exactly these; a test compares.
+
+Ours are ``TEXT`` with ``CHECK`` for closed sets, ``timestamptz``, and NOT NULL unless a comment
+says why not.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Index,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, JSONB, TIMESTAMP, UUID
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+_time = TIMESTAMP(timezone=True)
+
+# One row an event. ``record`` is what was hashed; all but the first two columns and ``leaf`` are
+# extracts of it, and nullable where an event need not have the thing.
+audit_event = Table(
+    "audit_event",
+    metadata,
+    Column("writer", UUID, nullable=False),
+    Column("seq", BigInteger, nullable=False),  # from 1, gapless within its writer
+    Column("at", _time, nullable=False),
+    Column("id", UUID, nullable=False),  # of an issued token: its ``jti``
+    Column("kind", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("reason", Text),
+    Column("request_id", Text),
+    Column("client", Text),
+    Column("subject_issuer", Text),
+    Column("subject", Text),
+    Column("actor_issuers", ARRAY(Text), nullable=False),  # the chain, current actor first
+    Column("actors", ARRAY(Text), nullable=False),
+    Column("targets", ARRAY(Text), nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False),  # granted
+    Column("txn", Text),
+    Column("parent", Text),  # ``jti`` of the token that was exchanged
+    Column("kid", Text),
+    Column("policy_revision", Text),
+    Column("action", Text),
+    Column("record", Text, nullable=False),  # canonical JSON
+    Column("leaf", BYTEA, nullable=False),
+    # ``at`` is in the key because PostgreSQL wants the partition key there.
+    PrimaryKeyConstraint("writer", "seq", "at"),
+    CheckConstraint("kind IN ('exchange', 'refusals', 'administration', 'writer')", "kind"),
+    CheckConstraint("outcome IN ('issued', 'refused', 'done')", "outcome"),
+    CheckConstraint("octet_length(leaf) = 32", "leaf"),
+    Index(None, "id"),
+    Index(None, "at", postgresql_using="brin"),
+    postgresql_partition_by="RANGE (at)",
+)
+
+# One row a group commit: which rows, their Merkle root, and the batch before.
+audit_batch = Table(
+    "audit_batch",
+    metadata,
+    Column("writer", UUID, nullable=False),
+    Column("number", BigInteger, nullable=False),  # from 1, gapless within its writer
+    Column("first_seq", BigInteger, nullable=False),
+    Column("last_seq", BigInteger, nullable=False),
+    Column("at", _time, nullable=False),
+    Column("root", BYTEA, nullable=False),
+    Column("previous", BYTEA, nullable=False),  # hash of the batch before; of the first: zeros
+    Column("hash", BYTEA, nullable=False),
+    PrimaryKeyConstraint("writer", "number"),
+    CheckConstraint("number >= 1 AND first_seq >= 1 AND last_seq >= first_seq", "range"),
+    CheckConstraint(
+        "octet_length(root) = 32 AND octet_length(previous) = 32 AND octet_length(hash) = 32",
+        "digests",
+    ),
+)
+
+# What may be used once and was: a ``jti`` of a client assertion or of a one-time token.
+replay_claim = Table(
+    "replay_claim",
+    metadata,
+    Column("key", BYTEA, nullable=False),  # SHA-256 of kind, issuer and jti
+    Column("expires_at", _time, nullable=False),  # until then the token itself could be presented
+    PrimaryKeyConstraint("key"),
+    CheckConstraint("octet_length(key) = 32", "key"),
+    Index(None, "expires_at"),
+)
+
+signing_key = Table(
+    "signing_key",
+    metadata,
+    Column("kid", Text, nullable=False),  # RFC 7638 thumbprint
+    Column("algorithm", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("public_jwk", JSONB, nullable=False),
+    Column("wrapped_key", BYTEA, nullable=False),
+    Column("wrapped_dek", BYTEA, nullable=False),
+    Column("created_at", _time, nullable=False),
+    Column("activated_at", _time),  # null: not yet in that state; so are the next two
+    Column("retiring_at", _time),
+    Column("retired_at", _time),
+    PrimaryKeyConstraint("kid"),
+    CheckConstraint("state IN ('prepared', 'active', 'retiring', 'retired')", "state"),
+    # At most one key signs per algorithm, whatever two leaders believe.
+    Index(
+        "uq_signing_key_active",
+        "algorithm",
+        unique=True,
+        postgresql_where=text("state = 'active'"),
+    ),
+)
+
+# The compare-and-set of key rotation: a leader that slept finds another generation and loses.
+key_generation = Table(
+    "key_generation",
+    metadata,
+    Column("algorithm", Text, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    PrimaryKeyConstraint("algorithm"),
+)

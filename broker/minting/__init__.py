@@ -1,0 +1,1 @@
+"""Step 5, mint: what was permitted becomes a signed token."""

@@ -1,0 +1,102 @@
+# METADATA
+# title: Token exchange
+# description: |
+#   One document says whether an exchange is allowed and in what bounds. `allow` needs every
+#   positive rule; `deny` only explains. So a rule that is undefined refuses twice.
+# schemas:
+#   - input: schema.input
+package broker.exchange
+
+import data.broker.exchange.claims
+import data.broker.exchange.depth
+import data.broker.exchange.derivation
+import data.broker.exchange.grants
+import data.broker.exchange.issuers
+import data.broker.exchange.lifetime
+import data.broker.exchange.loop
+import data.broker.exchange.mode
+import data.broker.exchange.purpose
+import data.broker.exchange.scopes
+
+# METADATA
+# description: The decision, as schemas/decision.json describes it.
+# entrypoint: true
+decision := {
+	"allow": true,
+	"reasons": [],
+	"targets": [row.target.name | some row in grants.rows],
+	"scopes": scopes.granted,
+	"derived": derivation.needed(scopes.granted),
+	"lifetime": lifetime.seconds,
+	"mode": mode.agreed,
+	"max_depth": depth.bound,
+	"reentry": loop.reentry,
+	"purpose": purpose.accepted,
+	"claims": claims.released,
+	"obligations": [],
+} if {
+	allow
+}
+
+# `allow` has a default, so `not` can't be fooled by a missing member here.
+decision := {"allow": false, "reasons": reasons} if not allow
+
+default allow := false
+
+allow if {
+	grants.complete
+	issuers.allowed
+	purpose.allowed
+	mode.allowed
+	depth.within
+	loop.absent
+	lifetime.seconds
+	claims.released
+	count(scopes.granted) > 0
+	count(deny) == 0
+}
+
+deny contains code if some code in grants.deny
+
+deny contains code if some code in issuers.deny
+
+deny contains code if some code in purpose.deny
+
+deny contains code if some code in mode.deny
+
+deny contains code if some code in depth.deny
+
+deny contains code if some code in loop.deny
+
+deny contains code if some code in scopes.deny
+
+# Rules of one's own go into packages below broker.rules. They can only refuse.
+deny contains code if some code in data.broker.rules[_].deny
+
+# METADATA
+# description: |
+#   Every reason, the one that helps the caller most first: what is wrong with the target is said
+#   before what is wrong with the scope. Never empty, for a refusal without a reason is malformed.
+reasons := array.concat(ranked, sort(deny - _ranks)) if count(deny) > 0
+
+reasons := ["policy.denied"] if count(deny) == 0
+
+ranked := [code | some code in _precedence; code in deny]
+
+_ranks := {code | some code in _precedence}
+
+_precedence := [
+	"policy.target_not_granted",
+	"policy.issuer_not_allowed",
+	"policy.mode_conflict",
+	"policy.impersonation_with_actor_token",
+	"policy.purpose_missing",
+	"policy.purpose_not_allowed",
+	"delegation.depth_exceeded",
+	"delegation.loop",
+	"scope.missing",
+	"policy.scope_unknown",
+	"policy.scope_not_granted",
+	"policy.scope_not_held",
+	"policy.scope_nothing_left",
+]

@@ -1,0 +1,29 @@
+# METADATA
+# title: Grants
+# description: Which rows of the grants data this exchange is judged by.
+# schemas:
+#   - input: schema.input
+#   - data.broker.grants: schema.grants
+package broker.exchange.grants
+
+# METADATA
+# description: |
+#   Each requested target with the client's grant for it, in the order of the request. Undefined
+#   unless there is a grant for every one of them, so nothing is judged by a part of the request.
+rows := _found if complete
+
+complete if {
+	count(_found) > 0
+	count(_found) == count(input.request.targets)
+}
+
+_found := [{"target": target, "grant": grant} |
+	some target in input.request.targets
+	grant := data.broker.grants[input.client.id][target.name]
+]
+
+# METADATA
+# description: There is no grant of this client for one of the targets.
+# custom:
+#   code: policy.target_not_granted
+deny contains rego.metadata.rule().custom.code if not complete

@@ -1,0 +1,35 @@
+# METADATA
+# title: Lifetime
+# description: How long the token may live, in seconds.
+# schemas:
+#   - input: schema.input
+package broker.exchange.lifetime
+
+import data.broker.exchange.grants
+
+# METADATA
+# description: |
+#   The least of what every target and every grant allow; undefined if one of them can't be read.
+#   What is left of the subject's and the actor's own tokens is the broker's to subtract.
+seconds := min(_bounds) if {
+	count(_bounds) == count(grants.rows) * 2
+}
+
+_bounds := array.concat(
+	[bound | some row in grants.rows; bound := row.target.max_lifetime; is_number(bound)],
+	[bound | some row in grants.rows; bound := _seconds(object.get(row.grant, "max_lifetime", _none))],
+)
+
+# Longer than any target's, whose own bound then decides.
+_none := "99999d"
+
+# Durations are written like 90s, 5m, 24h or 30d, as in the settings.
+_seconds(duration) := to_number(digits) * _units[substring(duration, count(duration) - 1, 1)] if {
+	digits := substring(duration, 0, count(duration) - 1)
+	digits != ""
+
+	# to_number reads 1e9 and -1 as well. Nothing but digits is left out by this.
+	trim(digits, "0123456789") == ""
+}
+
+_units := {"s": 1, "m": 60, "h": 3600, "d": 86400}
