@@ -1,0 +1,392 @@
+"""The composition root: settings become services, services become two HTTP applications.
+
+A configuration is wired whole and then put in force by one assignment, so that a request sees one
+configuration from its beginning to its end (OP-08). What outlives configurations, because it holds
+connections or state of the process, is made once: database, audit writer, keyring, listeners.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from broker.audit.commit import AuditTrail
+from broker.audit.uuid7 import build_uuid7
+from broker.audit.writer import AuditWriter
+from broker.clients.authenticate import ClientAuthenticator
+from broker.clients.registry import ClientRegistry
+from broker.db.durability import NotDurable
+from broker.db.engine import DATABASE_ERRORS, Database
+from broker.db.migrate import pending
+from broker.endpoints.apps import build_admin_app, build_public_app, load_admin_token
+from broker.endpoints.health import AdminEndpoints, Readiness
+from broker.endpoints.source import Networks
+from broker.errors import ConfigurationError
+from broker.exchange.pipeline import TokenExchange
+from broker.issuers.fetch import build_tls
+from broker.issuers.registry import IssuerRegistry
+from broker.keys.envelope import Envelope, load_kek
+from broker.keys.keyring import Keyring, build_schedule
+from broker.keys.rotator import Rotator
+from broker.keys.store import KeyStore, StoreUnavailable
+from broker.limits.throttle import FailureThrottle
+from broker.listener import Listener
+from broker.policy.engine import PolicyEngine
+from broker.policy.load import load_engine
+from broker.policy.targets import TargetRegistry
+from broker.replay import ReplayStore
+from broker.settings import Settings
+from broker.settings.values import MAX_LEEWAY
+from broker.telemetry.export import Telemetry
+from broker.tokens.verify import TokenVerifier
+
+_log = logging.getLogger(__name__)
+
+# What is built once and would be half new after a reload; a change of it asks for a restart.
+_FIXED: Final = ("issuer", "listen", "admin", "database", "keys", "audit", "telemetry")
+# After a reload, how long requests that began before it may still ask the old policy engine.
+_LINGER: Final = timedelta(seconds=10)
+_SWEEP: Final = timedelta(minutes=1)
+
+
+def utc_now() -> datetime:
+    """Return the time, for tokens; durations are measured by a monotonic clock."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wired:
+    """One configuration, ready to serve."""
+
+    settings: Settings
+    exchange: TokenExchange
+    engine: PolicyEngine
+    issuers: IssuerRegistry
+    clients: ClientRegistry
+    throttle: FailureThrottle
+
+
+class Broker:
+    """One broker process: ``start``, perhaps ``reload``, ``stop``.
+
+    ``settings.database.url`` may be overridden by ``database_url``, and ``kek_file`` likewise,
+    where an embedded database was started beside it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        telemetry: Telemetry,
+        database_url: str | None = None,
+        kek_file: Path | None = None,
+    ) -> None:
+        """Nothing is opened yet. Raises ``ConfigurationError`` for what cannot be built."""
+        configured = settings.database.url
+        url = database_url or (configured.get_secret_value() if configured else None)
+        kek = kek_file or settings.keys.kek_file
+        if url is None or kek is None:
+            raise ConfigurationError("database.url and keys.kek_file: both are needed here")
+        self._settings = settings
+        self._tls: ssl.SSLContext = build_tls()
+        self.database = Database(url)
+        self._build_id: Callable[[], str] = lambda: build_uuid7(utc_now)
+        self._writer = AuditWriter(self.database, deadline=settings.audit.deadline)
+        self.trail = AuditTrail(
+            self._writer, issuer=settings.issuer, clock=utc_now, build_id=self._build_id
+        )
+        self._replay = ReplayStore(self.database)
+        self._keyring = _build_keyring(settings, self.database, load_kek(kek), self.trail)
+        self._wired: _Wired | None = None
+        self._stop = asyncio.Event()
+        self._ending = asyncio.Event()  # the last to stop: the audit writer
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._refreshing: set[asyncio.Task[None]] = set()
+        self.failed = asyncio.Event()  # a part that must never end has ended
+        public = build_public_app(
+            settings.issuer,
+            current=self._exchange,
+            proxies=self._proxies,
+            jwks=self._keyring.jwks,
+            clock=utc_now,
+            build_id=self._build_id,
+        )
+        admin = build_admin_app(
+            AdminEndpoints(
+                self.readiness, self.status, telemetry, load_admin_token(settings.admin.token_file)
+            ),
+            build_id=self._build_id,
+        )
+        self._public = Listener(public, host=settings.listen.host, port=settings.listen.port)
+        self._admin = Listener(admin, host=settings.admin.host, port=settings.admin.port)
+
+    @property
+    def port(self) -> int:
+        """The TCP port that clients reach."""
+        return self._public.port
+
+    @property
+    def admin_port(self) -> int:
+        """The TCP port for health, metrics and the admin API."""
+        return self._admin.port
+
+    async def start(self) -> None:
+        """Serve, at once; ready as soon as what an exchange needs is there.
+
+        A database or an issuer that is down is waited for. Raises ``OSError`` for a port that is
+        taken, and ``ConfigurationError`` for what will not mend by itself.
+        """
+        self._public.bind()
+        self._admin.bind()
+        wired = await asyncio.to_thread(self._wire, self._settings, None)
+        await self._check_database()
+        self._spawn(self._writer.run(self._ending), "audit-writer")
+        self._spawn(self.trail.run(self._stop), "audit-trail")
+        try:
+            await self._keyring.load()
+        except StoreUnavailable:
+            _log.warning("the database does not answer; the keys are loaded when it does")
+        self._spawn(self._keyring.run(self._stop), "keyring")
+        self._spawn(self._sweep(), "replay-sweep")
+        self._put_in_force(wired)
+        self._spawn(self._public.serve(), "listener")
+        self._spawn(self._admin.serve(), "admin-listener")
+        _log.info("serving", extra={"port": self.port, "admin_port": self.admin_port})
+
+    async def wait_ready(self, seconds: float = 30.0) -> None:
+        """Return once an exchange can succeed. Raises ``TimeoutError``."""
+        async with asyncio.timeout(seconds):
+            # Asked and not told: readiness is what several parts of the process say at once.
+            while not self.readiness().ready:  # noqa: ASYNC110 — see above
+                await asyncio.sleep(0.02)
+
+    async def reload(self, settings: Settings) -> None:
+        """Put another configuration in force, whole, for every request that begins from now on.
+
+        Raises ``ConfigurationError``; then nothing has changed.
+        """
+        old = self._in_force()
+        changed = [
+            name for name in _FIXED if getattr(settings, name) != getattr(old.settings, name)
+        ]
+        if _longest_life(settings) > _longest_life(self._settings):
+            # Retiring keys stay published for as long as the tokens that were known at the start.
+            changed.append("targets[].max_lifetime")
+        if changed:
+            raise ConfigurationError(
+                "\n".join(f"{name}: a change of this needs a restart" for name in changed)
+            )
+        wired = await asyncio.to_thread(self._wire, settings, old)
+        await self._keyring.use(_algorithms(settings))
+        # Before the first request is answered by it: what was decided by which rules is on record.
+        await self.trail.record("configuration.reload", _described(wired))
+        self._put_in_force(wired)
+        self._spawn(_close_later(old.engine), "old-policy-engine", may_end=True)
+        _log.info("configuration reloaded", extra=_described(wired))
+
+    async def stop(self) -> None:
+        """Finish the requests that are under way, record the end, and close everything."""
+        await asyncio.gather(self._public.stop(), self._admin.stop())
+        self._stop.set()
+        await self._cancel(self._refreshing)
+        writers = {task for task in self._tasks if task.get_name() == "audit-writer"}
+        await asyncio.wait_for(_settled(self._tasks - writers), timeout=15)
+        self._ending.set()
+        await asyncio.wait_for(_settled(writers), timeout=15)
+        if self._wired is not None:
+            await self._wired.issuers.aclose()
+            await self._wired.clients.aclose()
+            await self._wired.engine.aclose()
+        await self._replay.aclose()
+        await self.database.aclose()
+
+    def readiness(self) -> Readiness:
+        """Return whether an exchange can succeed, and what it lacks."""
+        wired = self._wired
+        statuses = () if wired is None else wired.issuers.status()
+        return Readiness(
+            checks={
+                "keys": self._keyring.loaded,
+                "policy": wired is not None and wired.engine.available,
+                "database": self._writer.available,
+                # Tried once: whether with success, is said beside it.
+                "issuers": wired is not None
+                and all(status.loaded or status.fault is not None for status in statuses),
+            },
+            issuers={
+                status.alias: "loaded" if status.loaded else (status.fault or "not tried")
+                for status in statuses
+            },
+        )
+
+    def status(self) -> dict[str, Any]:
+        """Return what runs here, for the admin API."""
+        wired = self._in_force()
+        return {
+            **_described(wired),
+            "writer": str(self._writer.writer),
+            "ready": self.readiness().ready,
+            "issuers": [
+                {
+                    "issuer": status.issuer,
+                    "alias": status.alias,
+                    "loaded": status.loaded,
+                    "age": status.age,
+                    "fault": status.fault,
+                }
+                for status in wired.issuers.status()
+            ],
+        }
+
+    def _in_force(self) -> _Wired:
+        if self._wired is None:  # not possible once it serves
+            raise ConfigurationError("the broker has not been started")
+        return self._wired
+
+    def _exchange(self) -> TokenExchange:
+        return self._in_force().exchange
+
+    def _proxies(self) -> Networks:
+        return self._in_force().settings.trusted_proxies
+
+    def _wire(self, settings: Settings, old: _Wired | None) -> _Wired:
+        """Return ``settings`` as services; takes a while, for policy may have to be compiled."""
+        engine = load_engine(settings.policy)
+        issuers = IssuerRegistry(
+            settings.issuers,
+            own=settings.issuer,
+            own_keys=self._keyring.verification_keys,
+            previous=None if old is None else old.issuers,
+            tls=self._tls,
+        )
+        clients = ClientRegistry(
+            settings, previous=None if old is None else old.clients, tls=self._tls
+        )
+        rate = settings.limits.authentication_failures
+        same_rate = old is not None and old.settings.limits.authentication_failures == rate
+        throttle = old.throttle if old is not None and same_rate else FailureThrottle(rate)
+        exchange = TokenExchange(
+            issuer=settings.issuer,
+            authenticator=ClientAuthenticator(
+                clients,
+                issuer=settings.issuer,
+                token_endpoint=settings.token_endpoint,
+                throttle=throttle,
+                replay=self._replay,
+            ),
+            verifier=TokenVerifier(
+                issuers, issuer=settings.issuer, clients=settings.clients, targets=settings.targets
+            ),
+            targets=TargetRegistry(settings.targets, max_targets=settings.max_targets),
+            engine=engine,
+            signing_keys=self._keyring,
+            trail=self.trail,
+            ceiling=settings.max_delegation_depth,
+            clock=utc_now,
+            build_id=self._build_id,
+        )
+        return _Wired(settings, exchange, engine, issuers, clients, throttle)
+
+    def _put_in_force(self, wired: _Wired) -> None:
+        self._wired = wired
+        # Cancelled and not closed: what the old registries have loaded may be the new ones' too.
+        for task in self._refreshing:
+            task.cancel()
+        self._refreshing = {
+            self._spawn(wired.issuers.run(self._stop), "issuers", may_end=True),
+            self._spawn(wired.clients.run(self._stop), "clients", may_end=True),
+        }
+
+    def _spawn(
+        self, work: Coroutine[Any, Any, None], name: str, *, may_end: bool = False
+    ) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            error = None if task.cancelled() else task.exception()
+            if error is not None or not (may_end or self._stop.is_set()):
+                # Whatever it was, a process without one of its parts must not look healthy.
+                _log.critical(
+                    "a part of the broker has ended", extra={"part": name}, exc_info=error
+                )
+                self.failed.set()
+
+        task.add_done_callback(ended)
+        return task
+
+    async def _check_database(self) -> None:
+        try:
+            missing = await pending(self.database)
+        except (SQLAlchemyError, *DATABASE_ERRORS):
+            return  # it is waited for
+        except NotDurable as error:
+            raise ConfigurationError(f"database: {error}") from error
+        if missing:
+            raise ConfigurationError(
+                f"database: {len(missing)} migrations are not applied; run: broker migrate"
+            )
+
+    async def _sweep(self) -> None:
+        """Forget claims of what has expired, so that the table stays small."""
+        while not self._stop.is_set():
+            await self._replay.sweep()
+            await _wait(self._stop, _SWEEP)
+
+    async def _cancel(self, tasks: set[asyncio.Task[None]]) -> None:
+        for task in tasks:
+            task.cancel()
+        await _settled(tasks)
+
+
+def _build_keyring(
+    settings: Settings, database: Database, kek: bytes, trail: AuditTrail
+) -> Keyring:
+    envelope, store = Envelope(kek), KeyStore(database)
+    schedule = build_schedule(settings.keys.rotate_every, _longest_life(settings), MAX_LEEWAY)
+    rotator = Rotator(store, envelope, schedule, trail.record)
+    return Keyring(store, envelope, rotator, algorithms=_algorithms(settings))
+
+
+def _longest_life(settings: Settings) -> timedelta:
+    return max((target.max_lifetime for target in settings.targets), default=timedelta())
+
+
+def _algorithms(settings: Settings) -> frozenset[str]:
+    return frozenset({settings.keys.algorithm, *(t.algorithm for t in settings.targets)})
+
+
+def _described(wired: _Wired) -> Mapping[str, Any]:
+    settings = wired.settings
+    return {
+        "issuer": settings.issuer,
+        "policy_engine": settings.policy.engine,
+        "policy_revision": wired.engine.revision,
+        "clients": len(settings.clients),
+        "targets": len(settings.targets),
+        "trusted_issuers": [issuer.issuer for issuer in settings.issuers],
+    }
+
+
+async def _close_later(engine: PolicyEngine) -> None:
+    await asyncio.sleep(_LINGER.total_seconds())
+    await engine.aclose()
+
+
+async def _settled(tasks: set[asyncio.Task[None]]) -> None:
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _wait(stop: asyncio.Event, duration: timedelta) -> None:
+    """Return after ``duration``, or when ``stop`` is set."""
+    try:
+        await asyncio.wait_for(stop.wait(), duration.total_seconds())
+    except TimeoutError:
+        return

@@ -1,0 +1,44 @@
+"""What a command works on: the configured database, or the embedded one where there is none."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from broker.db.embedded import EmbeddedPostgres
+from broker.db.migrate import migrate
+from broker.errors import ConfigurationError
+from broker.keys.envelope import load_or_make_kek
+from broker.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Backing:
+    """Where the database is, as whom, and what its signing keys are sealed with."""
+
+    app_url: str = field(repr=False)
+    owner_url: str = field(repr=False)
+    kek_file: Path
+    embedded: bool
+
+
+@contextmanager
+def open_backing(settings: Settings) -> Iterator[Backing]:
+    """Yield the database of a configuration; an embedded one is started, migrated and stopped.
+
+    Raises ``ConfigurationError``.
+    """
+    database = settings.database
+    if database.url is not None:
+        if settings.keys.kek_file is None:  # not possible: the settings ask for it
+            raise ConfigurationError("keys.kek_file: is required with database.url")
+        app_url = database.url.get_secret_value()
+        owner = database.owner_url
+        owner_url = app_url if owner is None else owner.get_secret_value()
+        yield Backing(app_url, owner_url, settings.keys.kek_file, embedded=False)
+        return
+    kek_file = settings.keys.kek_file or database.data_dir / "kek"
+    with EmbeddedPostgres(database.data_dir) as postgres:
+        migrate(postgres.owner_url)
+        load_or_make_kek(kek_file)
+        yield Backing(postgres.app_url, postgres.owner_url, kek_file, embedded=True)

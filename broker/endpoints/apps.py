@@ -1,0 +1,78 @@
+"""The two HTTP applications: what clients reach, and what only operators reach."""
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from broker.endpoints.edge import Edge
+from broker.endpoints.health import AdminEndpoints
+from broker.endpoints.metadata import (
+    JWKS_PATH,
+    TOKEN_PATH,
+    jwks_endpoint,
+    metadata_endpoint,
+    metadata_paths,
+)
+from broker.endpoints.source import Networks
+from broker.endpoints.token import TokenEndpoint
+from broker.errors import ConfigurationError
+from broker.exchange.pipeline import TokenExchange
+from broker.keys.keyring import PublishedJwks
+
+_LEAST_TOKEN: Final = 32  # characters
+
+
+def build_public_app(
+    issuer: str,
+    *,
+    current: Callable[[], TokenExchange],
+    proxies: Callable[[], Networks],
+    jwks: Callable[[], PublishedJwks],
+    clock: Callable[[], datetime],
+    build_id: Callable[[], str],
+) -> Edge:
+    """Return the application that clients reach, at the path of ``issuer``."""
+    path = urlsplit(issuer).path
+    metadata = metadata_endpoint(issuer)
+    routes = [
+        Route(path + TOKEN_PATH, TokenEndpoint(current, proxies, clock)),
+        Route(path + JWKS_PATH, jwks_endpoint(jwks), methods=["GET"]),
+        *(Route(where, metadata, methods=["GET"]) for where in metadata_paths(issuer)),
+    ]
+    return Edge(_exact(routes), build_id=build_id)
+
+
+def build_admin_app(endpoints: AdminEndpoints, *, build_id: Callable[[], str]) -> Edge:
+    """Return the application that operators reach."""
+    return Edge(_exact(endpoints.routes()), build_id=build_id)
+
+
+def load_admin_token(path: Path | None) -> bytes | None:
+    """Return the bearer token of the admin API; None if there is to be no such API.
+
+    Raises ``ConfigurationError``.
+    """
+    if path is None:
+        return None
+    make = f"make one with: openssl rand -base64 32 > {path}"
+    try:
+        token = path.read_bytes().strip()
+    except OSError as error:
+        raise ConfigurationError(f"admin.token_file: {path} cannot be read; {make}") from error
+    if len(token) < _LEAST_TOKEN:
+        raise ConfigurationError(
+            f"admin.token_file: {path} holds fewer than {_LEAST_TOKEN} characters; {make}"
+        )
+    return token
+
+
+def _exact(routes: list[Route]) -> Starlette:
+    application = Starlette(routes=routes)
+    # A path matches exactly or not at all: a redirect would repeat a body with its credentials.
+    application.router.redirect_slashes = False
+    return application

@@ -1,0 +1,90 @@
+"""``POST /token``: the exchange over HTTP. RFC 8693 §2.1, RFC 6749 §3.2."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from starlette.types import Receive, Scope, Send
+
+from broker.domain import Attempt, TokenExchangeRequest
+from broker.endpoints.answer import send_issued, send_refusal
+from broker.endpoints.source import Networks, client_source
+from broker.errors import ParseRejected, Reason, Rejected
+from broker.exchange.body import read_body
+from broker.exchange.pipeline import TokenExchange
+from broker.exchange.request import RawRequest, parse_request
+from broker.exchange.response import build_response
+from broker.oauth import MAX_BODY
+from broker.telemetry import step
+from broker.telemetry.logs import current_request_id
+
+_BODY_DEADLINE: Final = 10.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEndpoint:
+    """The token endpoint as an ASGI application.
+
+    ``current`` gives the exchange of the configuration that is in force; a request keeps the one
+    it began with. ``proxies`` gives the networks whose forwarding headers are believed.
+    """
+
+    current: Callable[[], TokenExchange]
+    proxies: Callable[[], Networks]
+    clock: Callable[[], datetime]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; every answer but a 500 is recorded before it is sent."""
+        exchange = self.current()
+        source = client_source(scope, self.proxies())
+        attempt = Attempt(current_request_id.get(), source, self.clock())
+        parse = await _read(scope, receive, attempt)
+        try:
+            issued = await exchange.exchange(attempt, parse)
+        except Rejected as rejected:
+            await send_refusal(send, rejected)
+            return
+        with step("respond"):
+            # Of the request that was permitted, not of one that was read a second time.
+            requested = issued.signed.permit.exchange.request.requested_token_type
+            members = build_response(issued, issued_token_type=requested, now=self.clock())
+            await send_issued(send, members)
+
+
+async def _read(
+    scope: Scope, receive: Receive, attempt: Attempt
+) -> Callable[[], TokenExchangeRequest]:
+    """Return the step ``parse`` for what arrived.
+
+    Waiting for a slow body is the caller's time and not a step's, so it is done before. What was
+    wrong with it is still said in the step, where every refusal is recorded.
+    """
+    headers = [(name, value.decode("latin-1")) for name, value in scope["headers"]]
+    try:
+        if scope["method"] != "POST":
+            raise ParseRejected(Reason.REQUEST_METHOD_NOT_ALLOWED)
+        body = await read_body(
+            receive,
+            limit=MAX_BODY,
+            deadline=_BODY_DEADLINE,
+            content_length=next(
+                (value for name, value in headers if name == b"content-length"), None
+            ),
+        )
+    except ParseRejected as rejected:
+        return _refusing(rejected)
+    raw = RawRequest(
+        content_types=tuple(value for name, value in headers if name == b"content-type"),
+        query=scope["query_string"],
+        authorization=tuple(value for name, value in headers if name == b"authorization"),
+        body=body,
+    )
+    return lambda: parse_request(raw, id=attempt.id, source=attempt.source)
+
+
+def _refusing(rejected: ParseRejected) -> Callable[[], TokenExchangeRequest]:
+    def parse() -> TokenExchangeRequest:
+        raise rejected
+
+    return parse
