@@ -126,7 +126,7 @@ async def test_s4_1_depth_is_bounded_from_three_sides(broker, client, claims):
     assert ["delegation.depth_exceeded"] == await broker.audited()
 
 
-@pytest.mark.row("TX-4.1-06", "ATK-ACT-01", "JSON-depth")
+@pytest.mark.row("TX-4.1-06", "ATK-ACT-01", "ATK-JSON-02", "CVE-2025-53864")
 async def test_s4_1_a_chain_of_absurd_length_is_refused_cheaply(broker):
     """No recursion error, and the next exchange works."""
     levels = 10_000
