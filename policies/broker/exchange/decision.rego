@@ -70,8 +70,22 @@ deny contains code if some code in loop.deny
 
 deny contains code if some code in scopes.deny
 
-# Rules of one's own go into packages below broker.rules. They can only refuse.
-deny contains code if some code in data.broker.rules[_].deny
+# Rules of one's own are packages directly below broker.rules, each with a set `deny`. They can
+# only refuse.
+deny contains code if {
+	some denial in _own_denials
+	is_set(denial)
+	some code in denial
+}
+
+# `deny if …`, where `deny contains … if …` was meant, is no set and must not be lost for that.
+deny contains "policy.denied" if {
+	some denial in _own_denials
+	not is_set(denial)
+	denial != false
+}
+
+_own_denials := [denial | denial := data.broker.rules[_].deny]
 
 # METADATA
 # description: |

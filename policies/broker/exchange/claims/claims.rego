@@ -13,6 +13,7 @@ released := {name |
 	some row in grants.rows
 	some name in row.target.claims
 	every other in grants.rows {
+		is_array(other.target.claims)
 		name in other.target.claims
 	}
 }

@@ -15,13 +15,14 @@ source(grant, scope) := [from | some from in grant.derives[scope]; _follows(from
 # derives nothing from it.
 _follows(from) if {
 	from != "identity"
-	from in input.subject.scopes
+	from in _held
 }
 
 _follows("identity") if input.subject.scopeless == true
 
 # METADATA
-# description: For each of these scopes that is not simply held: what it follows from.
+# description: |
+#   What each of these scopes follows from, for those that are not simply held.
 needed(scopes) := {{"scope": scope, "from": from} |
 	some scope in scopes
 	some row in grants.rows
@@ -33,5 +34,8 @@ needed(scopes) := {{"scope": scope, "from": from} |
 # description: The grant lists the scope and the subject holds it.
 held(grant, scope) if {
 	scope in grant.scopes
-	scope in input.subject.scopes
+	scope in _held
 }
+
+# A list and nothing else: the values of an object would count as held too.
+_held := {scope | some scope in input.subject.scopes} if is_array(input.subject.scopes)

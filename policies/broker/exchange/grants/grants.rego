@@ -13,13 +13,17 @@ package broker.exchange.grants
 rows := _found if complete
 
 complete if {
+	# An object would be counted and walked like a list.
+	is_array(input.request.targets)
 	count(_found) > 0
 	count(_found) == count(input.request.targets)
 }
 
+# is_object, because a grant that says null or false is none.
 _found := [{"target": target, "grant": grant} |
 	some target in input.request.targets
 	grant := data.broker.grants[input.client.id][target.name]
+	is_object(grant)
 ]
 
 # METADATA

@@ -9,10 +9,13 @@ import data.broker.exchange.grants
 
 # METADATA
 # description: |
-#   The least of what every target and every grant allow; undefined if one of them can't be read.
-#   What is left of the subject's and the actor's own tokens is the broker's to subtract.
-seconds := min(_bounds) if {
+#   The least of what every target and every grant allow; undefined if one of them can't be read,
+#   or if that leaves no time at all. What is left of the subject's and the actor's own tokens is
+#   the broker's to subtract.
+seconds := least if {
 	count(_bounds) == count(grants.rows) * 2
+	least := min(_bounds)
+	least > 0
 }
 
 _bounds := array.concat(
@@ -24,12 +27,11 @@ _bounds := array.concat(
 _none := "99999d"
 
 # Durations are written like 90s, 5m, 24h or 30d, as in the settings.
-_seconds(duration) := to_number(digits) * _units[substring(duration, count(duration) - 1, 1)] if {
-	digits := substring(duration, 0, count(duration) - 1)
+_seconds(duration) := to_number(digits) * _units[unit] if {
+	# to_number reads 1e9 and -1 as well; what is left here of such a text is no unit.
+	unit := trim_left(duration, "0123456789")
+	digits := trim_suffix(duration, unit)
 	digits != ""
-
-	# to_number reads 1e9 and -1 as well. Nothing but digits is left out by this.
-	trim(digits, "0123456789") == ""
 }
 
 _units := {"s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -18,7 +18,10 @@ granted := _grantable if _grantable == _asked
 
 # METADATA
 # description: What was requested, or the defaults where nothing was.
-_asked := {scope | some scope in input.request.scopes} if count(input.request.scopes) > 0
+_asked := {scope | some scope in input.request.scopes} if {
+	is_array(input.request.scopes)
+	count(input.request.scopes) > 0
+}
 
 _asked := {scope |
 	some row in grants.rows
@@ -44,6 +47,7 @@ _narrows if {
 
 _known(scope) if {
 	every row in grants.rows {
+		is_array(row.target.scopes)
 		scope in row.target.scopes
 	}
 }
