@@ -183,7 +183,10 @@ class Broker:
                 "\n".join(f"{name}: a change of this needs a restart" for name in changed)
             )
         wired = await asyncio.to_thread(self._wire, settings, old)
-        await self._keyring.use(_algorithms(settings))
+        try:
+            await self._keyring.use(_algorithms(settings))
+        except StoreUnavailable as error:
+            raise ConfigurationError("database: it does not answer, and keys are needed") from error
         # Before the first request is answered by it: what was decided by which rules is on record.
         await self.trail.record("configuration.reload", _described(wired))
         self._put_in_force(wired)

@@ -93,4 +93,4 @@ async def _reload(broker: Broker, config: Path | None, hung_up: asyncio.Event) -
         except (ConfigurationError, CommitRejected) as error:
             # The texts of both name keys of ours and never a value.
             problems = str(error).splitlines()
-            _log.error("the configuration stays as it was", extra={"problems": problems})  # noqa: TRY400 — told to the operator, no place in the code is at fault
+            _log.error("the configuration stays as it was", extra={"problems": problems})

@@ -135,6 +135,20 @@ class Keyring:
         await self._rotate()
         await self.refresh()
 
+    async def use(self, algorithms: Collection[str]) -> None:
+        """Have keys of these algorithms from now on; of a new one, before this returns.
+
+        Raises what ``load`` raises; then the algorithms are the ones of before.
+        """
+        before, self._algorithms = self._algorithms, tuple(sorted(set(algorithms)))
+        if set(self._algorithms) <= set(before):
+            return
+        try:
+            await self.load()
+        except BaseException:
+            self._algorithms = before
+            raise
+
     async def refresh(self) -> None:
         """Take over what has changed in the database; the old keys stay if that fails."""
         asked_at = self._monotonic()

@@ -5,6 +5,7 @@ exception there are its types and where it was raised, and not its text: a libra
 repeat what it was given, and that may be a token.
 """
 
+import json
 import logging
 import sys
 import traceback
@@ -13,7 +14,6 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import orjson
 from opentelemetry import trace
 
 # Of the request that is being answered; empty outside of one.
@@ -44,8 +44,8 @@ class JsonFormatter(logging.Formatter):
         line |= {name: value for name, value in vars(record).items() if name not in _OWN}
         if record.exc_info and record.exc_info[1] is not None:
             line["error"] = list(_causes(record.exc_info[1]))
-        text = orjson.dumps(line, default=_name_type, option=orjson.OPT_NON_STR_KEYS)
-        return text.decode()
+        # In ASCII: what a terminal or a reader of lines could take for an end of line is escaped.
+        return json.dumps(line, default=_name_type, skipkeys=True)
 
 
 def configure_logs(level: str) -> None:
