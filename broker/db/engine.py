@@ -67,7 +67,7 @@ class Database:
     def __repr__(self) -> str:
         return f"Database({self.url.database!r})"
 
-    async def connect(self, *_: Any, **__: Any) -> "asyncpg.Connection[Any]":
+    async def connect(self, *_: object, **__: object) -> "asyncpg.Connection[Any]":
         """Return a new connection of the driver itself, outside of the pool.
 
         Raises ``NotDurable``, or one of ``DATABASE_ERRORS``.

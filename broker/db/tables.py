@@ -1,7 +1,7 @@
-"""The tables, as SQLAlchemy sees them. The chain of migrations makes exactly these; a test compares.
+"""The tables, as SQLAlchemy sees them.
 
-Ours are ``TEXT`` with ``CHECK`` for closed sets, ``timestamptz``, and NOT NULL unless a comment
-says why not.
+The chain of migrations makes exactly these; a test compares. Ours are ``TEXT`` with ``CHECK`` for
+closed sets, ``timestamptz``, and NOT NULL unless a comment says why not.
 """
 
 from sqlalchemy import (

@@ -1,0 +1,23 @@
+"""${message}.
+
+Why: …
+
+Locks: …
+
+Yesterday's code: …
+"""
+
+from alembic import op
+
+revision = ${repr(up_revision)}
+down_revision = ${repr(down_revision)}
+branch_labels = ${repr(branch_labels)}
+depends_on = ${repr(depends_on)}
+
+
+def upgrade() -> None:
+    op.execute("…")
+
+
+def downgrade() -> None:
+    op.execute("…")
