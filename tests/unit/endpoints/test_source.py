@@ -1,6 +1,6 @@
 """Where a request came from: the peer, unless a trusted proxy says more."""
 
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 import pytest
 from hypothesis import given
@@ -97,4 +97,4 @@ def test_any_header_gives_an_address(header):
     """Ours: never an exception, and never text of the caller's choosing."""
     address = source("10.0.0.1", header)
 
-    assert address == str(__import__("ipaddress").ip_address(address))
+    assert address == str(ip_address(address))
