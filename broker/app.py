@@ -97,7 +97,7 @@ class Broker:
         self._tls: ssl.SSLContext = build_tls()
         self.database = Database(url)
         self._build_id: Callable[[], str] = lambda: build_uuid7(utc_now)
-        self._writer = AuditWriter(self.database, deadline=settings.audit.deadline)
+        self._writer = AuditWriter(self.database, deadline=settings.audit.deadline, clock=utc_now)
         self.trail = AuditTrail(
             self._writer, issuer=settings.issuer, clock=utc_now, build_id=self._build_id
         )

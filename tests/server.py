@@ -33,7 +33,8 @@ def write_configuration(folder: Path, database_url: str, **overrides: Any) -> Pa
         shutil.copytree(ROOT / "policies", policies)
         (policies / "broker" / "grants" / "data.yaml").write_text(yaml.safe_dump(grants()))
         kek = folder / "kek"
-        kek.write_text(base64.b64encode(os.urandom(32)).decode())
+        # The same for every broker of the suite, for several share a database.
+        kek.write_text(base64.b64encode(b"k" * 32).decode())
         kek.chmod(0o600)
     config = folder / "broker.yaml"
     place = {

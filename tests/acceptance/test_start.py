@@ -1,6 +1,7 @@
 """``broker serve``: what it refuses to start with, what it waits for, and how it ends."""
 
 import asyncio
+import base64
 import json
 import os
 import socket
@@ -67,13 +68,11 @@ def test_a_key_encryption_key_that_opens_nothing_does_not_start(
     postgres: EmbeddedPostgres, tmp_path: Path
 ) -> None:
     """Ours: new keys under another kek would lock out every other replica."""
-    first, second = tmp_path / "first", tmp_path / "second"
-    for folder in (first, second):
-        folder.mkdir()
-    process = BrokerProcess(write_configuration(first, postgres.app_url))
+    process = BrokerProcess(write_configuration(tmp_path, postgres.app_url))
     process.wait_ready()
     process.stop()
-    result = serve(write_configuration(second, postgres.app_url))
+    (tmp_path / "kek").write_text(base64.b64encode(b"o" * 32).decode())
+    result = serve(process.config)
 
     assert 2 == result.returncode, result.stderr
     assert "keys.kek_file" in result.stderr
