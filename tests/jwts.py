@@ -8,6 +8,7 @@ import hashlib
 import json
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes
@@ -114,6 +115,17 @@ def jwt(
     """A signed JWT whose header names the key; members of ``header`` override."""
     base = {"alg": alg, "kid": public_jwk(key)["kid"], "typ": "JWT"}
     return compact(base | (header or {}), claims, key, alg)
+
+
+def resigned(
+    token: str, sign: Callable[[bytes], bytes], header: dict[str, Any] | bytes | None = None
+) -> str:
+    """The same claims with another signature, and with other header parameters if given."""
+    if isinstance(header, dict):
+        header = _json(unverified_header(token) | header)
+    first, payload, _ = token.split(".")
+    signing_input = f"{first if header is None else b64url(header)}.{payload}"
+    return f"{signing_input}.{b64url(sign(signing_input.encode()))}"
 
 
 def subject_claims(**overrides: Any) -> dict[str, Any]:

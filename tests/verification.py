@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import pytest
@@ -45,6 +46,12 @@ def verifier(**overrides: Any) -> TokenVerifier:
     )
 
 
+@cache
+def standing() -> TokenVerifier:
+    """The verifier of the test configuration as it stands, made once."""
+    return verifier()
+
+
 def known_client() -> Client:
     """The client ``svc-known``, which the identity provider calls ``known-app``."""
     return builders.client("svc-known", known_as=frozenset({Principal(IDP, "known-app")}))
@@ -58,7 +65,7 @@ async def subject(
     request = builders.token_exchange_request(
         unverified_subject_token=token, subject_token_type=declared
     )
-    using = options.pop("verifier", None) or verifier(**options)
+    using = _verifier(options)
     return await using.verify_subject(request, client or builders.client(), now=now)
 
 
@@ -66,8 +73,15 @@ async def actor(token: str, client: Client | None = None, **options: Any) -> Ver
     """Verify an actor token that ``client`` presents now."""
     now = options.pop("now", datetime.now(UTC))
     request = builders.token_exchange_request(unverified_actor_token=token, actor_token_type=JWT)
-    using = options.pop("verifier", None) or verifier(**options)
+    using = _verifier(options)
     return await using.verify_actor(request, client or builders.client(), now=now)
+
+
+def _verifier(options: dict[str, Any]) -> TokenVerifier:
+    given = options.pop("verifier", None)
+    if given is not None:
+        return given
+    return verifier(**options) if options else standing()
 
 
 def refusal(verification: Any) -> str:
