@@ -10,7 +10,6 @@ import fcntl
 import importlib.util
 import os
 import pwd
-import re
 import shutil
 import stat
 import subprocess
@@ -18,17 +17,16 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import quote
 
 import asyncpg
-import psutil  # type: ignore[import-untyped] # has no annotations
 
 from broker.db import keeper
 from broker.db.loop import run_apart
+from broker.db.postmaster import Postmaster, find_sockets, is_socket_folder
 from broker.errors import ConfigurationError
 
 _MAJOR: Final = 18
@@ -36,11 +34,9 @@ _START_WITHIN: Final = 60.0  # seconds; recovery after a crash is part of it
 _STOP_WITHIN: Final = 30.0
 _SUPERUSER: Final = "postgres"
 _DATABASE: Final = "broker"
-# A Unix socket's address has room for 107 bytes, and the name of the file is among them.
-_LONGEST_FOLDER: Final = 107 - len("/.s.PGSQL.5432")
 _SOCKET_PREFIX: Final = "broker-pg-"
-# In a URL a folder with a comma or a colon would be several hosts, or a host and its port.
-_PLAIN_PATH: Final = re.compile(r"/[A-Za-z0-9/._+-]*")
+
+_CONNECTION_ERRORS: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 _OPTIONS: Final = {
     "listen_addresses": "",
@@ -74,20 +70,11 @@ _ACCESS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Postmaster:
-    """What a running server says of itself in ``postmaster.pid``."""
-
-    process: psutil.Process
-    sockets: Path
-    ready: bool
-
-
 class EmbeddedPostgres:
     """A cluster in ``data_dir/postgres`` with the three roles and the database ``broker``."""
 
     def __init__(self, data_dir: Path) -> None:
-        self._folder = Path(os.path.abspath(data_dir))  # noqa: PTH100 — links stay as they are
+        self._folder = data_dir.resolve()
         self._data = self._folder / "postgres"
         self._log = self._folder / "postgres.log"
         self._sockets: Path | None = None
@@ -132,7 +119,7 @@ class EmbeddedPostgres:
     @property
     def running(self) -> bool:
         """Whether the server accepts connections."""
-        postmaster = self._find_postmaster()
+        postmaster = Postmaster.find(self._data)
         return postmaster is not None and postmaster.ready
 
     def start(self) -> None:
@@ -144,18 +131,24 @@ class EmbeddedPostgres:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._start()
+            try:
+                run_apart(self._prepare)
+            except _CONNECTION_ERRORS:
+                # Joined while its starter ended: what is left is to start it oneself.
+                self._start()
+                run_apart(self._prepare)
         except PermissionError as error:
+            self.stop()
             raise ConfigurationError(
                 f"database.data_dir: {error.filename or self._folder} belongs to another user;"
                 " run as that user, or name another folder"
             ) from None
-        except (OSError, subprocess.SubprocessError) as error:
-            raise self._failed(str(error)) from error
-        try:
-            run_apart(self._prepare)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (subprocess.SubprocessError, *_CONNECTION_ERRORS) as error:
             self.stop()
             raise self._failed(str(error)) from error
+        except ConfigurationError:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """Stop the server if this object started it; whoever shares it loses it then."""
@@ -169,21 +162,12 @@ class EmbeddedPostgres:
 
     def kill(self) -> None:
         """End every process of the server at once, as the kernel would. For drills."""
-        postmaster = self._find_postmaster()
-        if postmaster is None:
-            return
-        # Stopped first, so that it starts no further process while its children are counted.
-        postmaster.process.suspend()
-        processes = [postmaster.process, *postmaster.process.children(recursive=True)]
-        for process in processes:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+        postmaster = Postmaster.find(self._data)
+        if postmaster is not None:
+            postmaster.kill()
         if self._keeper is not None:
             self._end_keeper(self._keeper)
             self._keeper = None
-        deadline = time.monotonic() + _STOP_WITHIN
-        while any(_is_alive(process) for process in processes) and time.monotonic() < deadline:
-            time.sleep(0.01)
 
     def _url(self, role: str) -> str:
         if self._sockets is None:
@@ -193,17 +177,15 @@ class EmbeddedPostgres:
     def _start(self) -> None:
         deadline = time.monotonic() + _START_WITHIN
         while time.monotonic() < deadline:
-            postmaster = self._find_postmaster()
+            postmaster = Postmaster.find(self._data)
             if postmaster is not None and postmaster.ready:
                 self._sockets = postmaster.sockets
                 return
             if self._keeper is not None and self._keeper.poll() is not None:
-                self.stop()
                 raise self._failed("it ended at once")
             if self._keeper is None and self._take_lock():
                 self._launch()
             time.sleep(0.02)
-        self.stop()
         raise self._failed("it does not become ready, or another process holds its lock")
 
     def _take_lock(self) -> bool:
@@ -218,6 +200,7 @@ class EmbeddedPostgres:
                 os.close(lock)
                 return False
             self._lock = lock
+            self._own(self._folder / "postgres.lock")
         return True
 
     def _launch(self) -> None:
@@ -265,6 +248,7 @@ class EmbeddedPostgres:
             as_user += ["--remove", str(self._sockets)]
         locks = () if self._lock is None else (self._lock,)
         with self._log.open("ab") as log:
+            self._own(self._log)
             return subprocess.Popen(  # noqa: S603 — our own script, and no word from outside
                 [sys.executable, "-I", "-S", keeper.__file__, *as_user, str(binary), *arguments],
                 stdin=subprocess.PIPE,
@@ -282,7 +266,7 @@ class EmbeddedPostgres:
         try:
             kept.wait(_STOP_WITHIN)
         except subprocess.TimeoutExpired:
-            postmaster = self._find_postmaster()
+            postmaster = Postmaster.find(self._data)
             if postmaster is not None:
                 postmaster.process.kill()
             kept.kill()
@@ -303,40 +287,27 @@ class EmbeddedPostgres:
             " run as another user"
         )
 
-    def _own(self, folder: Path) -> None:
+    def _own(self, path: Path) -> None:
         user = self._user()
         if user is not None:
-            os.chown(folder, user, -1)
+            os.chown(path, user, -1)
 
     def _make_sockets(self) -> Path:
-        if _fits(self._data):
+        if is_socket_folder(self._data):
             return self._data  # which is closed to everybody else
-        temporary = next(
-            (folder for folder in (tempfile.gettempdir(), "/tmp") if _fits(Path(folder, "x" * 20))),  # noqa: S108 — a private folder in it
-            None,
-        )
+        candidates = (tempfile.gettempdir(), "/tmp")  # noqa: S108 — for a private folder in it
+        temporary = next((c for c in candidates if is_socket_folder(Path(c, "x" * 20))), None)
         folder = Path(tempfile.mkdtemp(prefix=_SOCKET_PREFIX, dir=temporary))
         self._own(folder)
         return folder
 
     def _remove_sockets(self) -> None:
         # Also those of a server that was killed, which it had named in its own file.
-        left = {self._sockets, _read_sockets(self._data / "postmaster.pid")}
-        if self._find_postmaster() is None:
+        left = {self._sockets, find_sockets(self._data)}
+        if Postmaster.find(self._data) is None:
             for folder in left:
                 if folder is not None and folder.name.startswith(_SOCKET_PREFIX):
                     shutil.rmtree(folder, ignore_errors=True)
-
-    def _find_postmaster(self) -> _Postmaster | None:
-        try:
-            lines = (self._data / "postmaster.pid").read_text().splitlines()
-            process = psutil.Process(int(lines[0]))
-            # The file outlives a crash, and its number may be somebody else's by now.
-            if not _is_alive(process) or process.name() != "postgres":
-                return None
-            return _Postmaster(process, Path(lines[4]), lines[7].strip() == "ready")
-        except (FileNotFoundError, NotADirectoryError, ValueError, IndexError, psutil.Error):
-            return None
 
     async def _prepare(self) -> None:
         """Make the roles and the database as a real installation has them; what is there stays."""
@@ -404,22 +375,3 @@ def _reachable(path: Path, user: int) -> bool:
         if not status.st_mode & bit:
             return False
     return True
-
-
-def _fits(folder: Path) -> bool:
-    text = str(folder)
-    return _PLAIN_PATH.fullmatch(text) is not None and len(text) <= _LONGEST_FOLDER
-
-
-def _read_sockets(file: Path) -> Path | None:
-    try:
-        return Path(file.read_text().splitlines()[4])
-    except (OSError, ValueError, IndexError):
-        return None
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    try:
-        return bool(process.is_running()) and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False

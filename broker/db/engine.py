@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
+from weakref import WeakSet
 
 import asyncpg
 from sqlalchemy import URL, make_url, text
@@ -62,6 +63,7 @@ class Database:
             # A pool outlives a restart of PostgreSQL; its dead connections are found before use.
             pool_pre_ping=True,
         )
+        self._connections: WeakSet[asyncpg.Connection[Any]] = WeakSet()
         _, self._arguments = self.engine.dialect.create_connect_args(self.url)
 
     def __repr__(self) -> str:
@@ -89,6 +91,7 @@ class Database:
         except BaseException:
             connection.terminate()
             raise
+        self._connections.add(connection)
         return connection
 
     async def ping(self) -> None:
@@ -97,5 +100,8 @@ class Database:
             await connection.execute(text("SELECT 1"))
 
     async def aclose(self) -> None:
-        """Close every pooled connection."""
+        """Close every pooled connection, and end those that were made outside of the pool."""
         await self.engine.dispose()
+        for connection in list(self._connections):
+            if not connection.is_closed():
+                connection.terminate()
