@@ -1,0 +1,1 @@
+"""Step 4, decide: the policy engines, what they are asked, and the floor below their answers."""
