@@ -8,6 +8,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from broker.cli.comparison import Column, compare, describe, render_lifetime
+from broker.cli.console import printable
 from broker.cli.token_request import Answer
 from broker.cli.unverified import UnverifiedToken, decode_unverified
 
@@ -50,7 +51,7 @@ def print_issued(subject: UnverifiedToken, answer: Answer, console: Console) -> 
         Text.assemble(("✓ issued ", "good"), (f"in {answer.milliseconds:.0f} ms", "quiet"))
     )
     for name, value in said:
-        console.print(Text.assemble((f"  {name:<12}", "quiet"), value), soft_wrap=True)
+        console.print(Text.assemble((f"  {name:<12}", "quiet"), printable(value)), soft_wrap=True)
     console.print()
     before, after = Column("presented", subject), Column("issued", issued)
     match subject.is_opaque, issued.is_opaque:
@@ -69,20 +70,20 @@ def print_issued(subject: UnverifiedToken, answer: Answer, console: Console) -> 
 def print_refusal(subject: UnverifiedToken, answer: Answer, console: Console) -> None:
     """Print the OAuth error, what was presented, and what the caller can do."""
     body = answer.body
-    error = str(body["error"])
+    error = printable(str(body["error"]))
     console.print()
     if not subject.is_opaque:
         console.print(Padding(describe(Column("presented", subject)), (0, 2, 1, 2)))
     title = Text.assemble(("✗ refused: ", "bad"), (error, "code"), (f"  {answer.status}", "quiet"))
     console.print(title)
     if description := body.get("error_description"):
-        console.print(f"  {description}", markup=False)
+        console.print(f"  {printable(str(description))}", markup=False)
     if uri := body.get("error_uri"):
-        console.print(f"  {uri}", markup=False, soft_wrap=True)
+        console.print(f"  {printable(str(uri))}", markup=False, soft_wrap=True)
     if remedy := _REMEDIES.get(error):
         console.print(Padding(Text(f"→ {remedy}"), (0, 0, 0, 2)))
     if answer.request_id:
-        console.print(f"  request id {answer.request_id}", style="quiet", markup=False)
+        console.print(f"  request id {printable(answer.request_id)}", style="quiet", markup=False)
     console.print()
 
 

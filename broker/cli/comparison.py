@@ -13,6 +13,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from broker.cli.console import printable
 from broker.cli.unverified import UnverifiedToken
 
 NOTHING: Final = "·"
@@ -48,17 +49,17 @@ def compare(
     table.add_column(after.title, ratio=1, overflow="fold")
     for name in _names(before.token, after.token) if claims is None else claims:
         for number, cells in enumerate(_rows(name, before.token, after.token, notes or {})):
-            table.add_row(name if number == 0 else "", *cells)
+            table.add_row(printable(name) if number == 0 else "", *cells)
     return table
 
 
-def describe(column: Column) -> Table:
-    """Return a table of one token alone."""
+def describe(column: Column, *, claims: Collection[str] | None = None) -> Table:
+    """Return a table of one token alone; ``claims`` as for ``compare``."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("", style="quiet", no_wrap=True)
     table.add_column(column.title, overflow="fold")
-    for name in _names(column.token):
-        table.add_row(name, _plain(name, column.token))
+    for name in _names(column.token) if claims is None else claims:
+        table.add_row(printable(name), _plain(name, column.token))
     return table
 
 
@@ -84,9 +85,9 @@ def _rows(
 ) -> Iterator[tuple[Text, Text]]:
     match name:
         case "scope" | "scp":
-            yield from _changes(before.scopes, after.scopes, notes)
+            yield from _changes(_clean(before.scopes), _clean(after.scopes), notes)
         case "aud":
-            yield from _changes(before.audiences, after.audiences, {})
+            yield from _changes(_clean(before.audiences), _clean(after.audiences), {})
         case "lifetime":
             most = max(before.lifetime or 0, after.lifetime or 0)
             yield _life(before.lifetime, most), _life(after.lifetime, most)
@@ -116,6 +117,10 @@ def _changes(
         yield Text(NOTHING, "quiet"), Text(NOTHING, "quiet")
 
 
+def _clean(values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(printable, values))
+
+
 def _life(seconds: int | None, most: int) -> Text:
     if seconds is None:
         return Text(NOTHING)
@@ -132,17 +137,17 @@ def _plain(name: str, token: UnverifiedToken) -> Text:  # noqa: PLR0911 — a ca
         case _, None:
             return Text(NOTHING, style="quiet")
         case "act", dict():
-            return Text("\n".join(_chain(token.actors)))
+            return Text(printable("\n".join(_chain(token.actors))))
         case "scope" | "scp", _:
-            return Text("\n".join(token.scopes))
+            return Text(printable("\n".join(token.scopes)))
         case "exp" | "iat" | "nbf" | "auth_time", int() | float() as seconds:
             return Text(_time(seconds))
         case _, str() as text:
-            return Text(text)
+            return Text(printable(text))
         case _, list() as items if all(isinstance(item, str) for item in items):
-            return Text("\n".join(items))
+            return Text(printable("\n".join(items)))
         case _, value:
-            return Text(json.dumps(value, ensure_ascii=False, sort_keys=True))
+            return Text(printable(json.dumps(value, ensure_ascii=False, sort_keys=True)))
 
 
 def _chain(actors: tuple[str, ...]) -> Iterator[str]:

@@ -32,3 +32,10 @@ def build_console(*, stderr: bool = False) -> Console:
     console = Console(theme=_THEME, stderr=stderr, highlight=False)
     console.width = min(console.width, WIDEST)
     return console
+
+
+def printable(text: str) -> str:
+    """Return text of others with what a terminal would obey, or turn around, made harmless."""
+    return "".join(
+        char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text
+    )

@@ -15,7 +15,7 @@ import typer
 from rich.text import Text
 
 from broker.cli.answer import print_issued, print_json, print_refusal
-from broker.cli.console import build_console
+from broker.cli.console import build_console, printable
 from broker.cli.token_request import (
     Answer,
     CannotAsk,
@@ -195,8 +195,8 @@ def exchange(
     except CannotAsk as cannot:
         if output is Format.JSON:
             print(orjson.dumps({"could_not_ask": cannot.text, "remedy": cannot.remedy}).decode())
-        errors.print(Text.assemble(("✗ could not ask: ", "bad"), cannot.text))
-        errors.print(f"  → {cannot.remedy}", markup=False)
+        errors.print(Text.assemble(("✗ could not ask: ", "bad"), printable(cannot.text)))
+        errors.print(f"  → {printable(cannot.remedy)}", markup=False)
         raise typer.Exit(COULD_NOT_ASK) from None
 
     if output is Format.JSON:

@@ -11,6 +11,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from broker.cli.console import printable
+
 
 class Mark(IntEnum):
     """How good it is; the number is what the command exits with if nothing is worse."""
@@ -38,6 +40,11 @@ def good(subject: str, text: str) -> Finding:
     return Finding(Mark.GOOD, subject, text)
 
 
+def hint(subject: str, text: str, remedy: str) -> Finding:
+    """Return that something is as it should be, and could be better."""
+    return Finding(Mark.GOOD, subject, text, remedy)
+
+
 def warning(subject: str, text: str, remedy: str) -> Finding:
     """Return that something works and should not stay so."""
     return Finding(Mark.WARNING, subject, text, remedy)
@@ -62,10 +69,12 @@ def print_findings(findings: list[Finding], console: Console) -> None:
     table.add_column(overflow="fold", ratio=1)
     for finding in findings:
         style = finding.mark.name.lower()
-        said = Text(finding.text)
+        # Some of it comes from servers, which have no business with this terminal.
+        said = Text(printable(finding.text))
         if finding.remedy:
-            said.append(f"\n→ {finding.remedy}", style=style)
-        table.add_row(Text(_SIGNS[finding.mark], style=style), Text(finding.subject), said)
+            said.append(f"\n→ {printable(finding.remedy)}", style=style)
+        subject = Text(printable(finding.subject))
+        table.add_row(Text(_SIGNS[finding.mark], style=style), subject, said)
     console.print(Padding(table, (0, 0, 1, 0)))
     console.print(_summary(findings))
 

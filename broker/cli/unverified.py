@@ -4,6 +4,7 @@ import base64
 import binascii
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,7 +46,8 @@ class UnverifiedToken:
         """How long it lives from when it was issued, in seconds."""
         issued, expires = self.claims.get("iat"), self.claims.get("exp")
         if isinstance(issued, int | float) and isinstance(expires, int | float):
-            return int(expires - issued)
+            life = expires - issued
+            return int(life) if math.isfinite(life) else None
         return None
 
     @property

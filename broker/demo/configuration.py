@@ -50,12 +50,16 @@ def build_document(
     admin_port: int,
     policies: Path,
     clients: DemoClients,
+    database: Mapping[str, str],
+    kek_file: Path,
 ) -> dict[str, Any]:
-    """Return the demo's ``broker.yaml``, except for the database, which is started beside it."""
+    """Return the demo's ``broker.yaml``; ``database`` is its section of that name."""
     return {
         "issuer": f"http://{HOST}:{port}",
         "listen": {"host": HOST, "port": port},
         "admin": {"host": HOST, "port": admin_port},
+        "database": dict(database),
+        "keys": {"kek_file": str(kek_file)},
         "policy": {"engine": "wasm", "path": str(policies)},
         "issuers": [
             {

@@ -15,6 +15,9 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -52,6 +55,14 @@ class FetchFault(StrEnum):
     NOT_METADATA = "not_metadata"
     ISSUER_MISMATCH = "issuer_mismatch"
     FOREIGN_JWKS_URI = "foreign_jwks_uri"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What was fetched, and when its server says that was."""
+
+    body: bytes
+    date: datetime | None  # RFC 9110 §6.6.1; to the second, and None where it is not said
 
 
 class FetchFailed(Exception):  # noqa: N818 — an outcome that the caller plans for
@@ -100,6 +111,13 @@ class GuardedFetcher:
 
         Raises ``FetchFailed``.
         """
+        return (await self.fetch_document(url)).body
+
+    async def fetch_document(self, url: str) -> Document:
+        """Return a JSON document with its date, for whoever compares clocks.
+
+        Raises ``FetchFailed``.
+        """
         parts = _checked_url(url, private=self._private)  # (1)
         try:
             async with asyncio.timeout(FETCH_DEADLINE):
@@ -107,7 +125,7 @@ class GuardedFetcher:
         except TimeoutError as error:
             raise FetchFailed(FetchFault.TIMEOUT) from error
 
-    async def _fetch(self, parts: SplitResult) -> bytes:
+    async def _fetch(self, parts: SplitResult) -> Document:
         fault = FetchFault.UNREACHABLE
         for address in await self._addresses(parts):
             try:
@@ -136,7 +154,7 @@ class GuardedFetcher:
             raise FetchFailed(FetchFault.ADDRESS_NOT_ALLOWED)
         return found[:_MAX_ADDRESSES]
 
-    async def _read(self, parts: SplitResult, address: str) -> bytes:
+    async def _read(self, parts: SplitResult, address: str) -> Document:
         # (3) The URL names the address, so that the library has no name left to look up;
         # (4) the host is still what the certificate and the Host header are about.
         literal = f"[{address}]" if ":" in address else address
@@ -163,7 +181,7 @@ class GuardedFetcher:
             ) as response,
         ):
             _check_head(response)
-            return await _bounded_body(response)
+            return Document(await _bounded_body(response), _date(response))
 
 
 def _checked_url(url: str, *, private: bool) -> SplitResult:
@@ -208,6 +226,16 @@ def _check_head(response: httpx.Response) -> None:
     # We asked for none, and so a small answer cannot unfold into a large one.
     if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise FetchFailed(FetchFault.CONTENT_ENCODING)
+
+
+def _date(response: httpx.Response) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(response.headers["date"])
+        # What a cache has kept is as old as it says. RFC 9111 §5.1.
+        age = int(response.headers.get("age", "0")[:9])
+        return date + timedelta(seconds=age) if date.tzinfo is not None else None
+    except (KeyError, ValueError, OverflowError):
+        return None
 
 
 async def _bounded_body(response: httpx.Response) -> bytes:

@@ -1,0 +1,222 @@
+"""``broker dev``: everything on this machine, the job being done, then it keeps serving."""
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+import httpx
+import typer
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from broker.cli.console import build_console, printable
+from broker.cli.progress import Progress
+from broker.cli.recorded import load_recorded
+from broker.cli.show import (
+    Next,
+    print_audit,
+    print_chapter,
+    print_exchange,
+    print_next,
+    print_refusal,
+    print_title,
+    print_token,
+    shown,
+)
+from broker.db.engine import Database
+from broker.demo.stage import Stage, set_stage, short_revision
+from broker.demo.story import Story
+from broker.demo.watch import Reloaded, watch_policies
+from broker.errors import CommitRejected, ConfigurationError
+
+_PACKAGE: Final = Path(__file__).parents[1]
+_CHECKOUT: Final = _PACKAGE.parent / "policies"
+_INSTALLED: Final = _PACKAGE / "_policies"
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_WORKING: Final = 2  # exchanges of the story that give a token
+_TITLES: Final = {
+    "checkout": ("alice's token", "for inventory"),
+    "inventory": ("presented by inventory", "for ledger"),
+}
+
+FAULTY: Final = 1
+CANNOT_START: Final = 2
+INTERRUPTED: Final = 130
+
+app = typer.Typer(rich_markup_mode="markdown")
+
+
+@app.command(
+    epilog="Exit codes: **0** all went as it should, **1** something did not, **2** it cannot"
+    " start.\n\nExample: `broker dev --once`"
+)
+def dev(
+    once: Annotated[
+        bool, typer.Option("--once", help="Exit after the show instead of serving on.")
+    ] = False,
+    data_dir: Annotated[
+        Path, typer.Option(help="Where the database, keys and secrets of it all are.")
+    ] = Path(".broker"),
+    policies: Annotated[
+        Path | None,
+        typer.Option(help="Policy folder; absent: `policies` here, or else the stock policy."),
+    ] = None,
+) -> None:
+    """Start everything here, show exchanges being made and refused, and keep serving.
+
+    A real PostgreSQL, a demo identity provider and the broker start on loopback; nothing needs to
+    be set up. Saved policy files are live within two seconds. Ctrl-C stops it all.
+    """
+    console = build_console()
+    try:
+        code = asyncio.run(_run(console, once=once, data_dir=data_dir, policies=policies))
+    except ConfigurationError as error:
+        errors = build_console(stderr=True)
+        errors.print(Text.assemble(("✗ cannot start: ", "bad"), str(error)))
+        raise typer.Exit(CANNOT_START) from None
+    raise typer.Exit(code)
+
+
+async def _run(console: Console, *, once: bool, data_dir: Path, policies: Path | None) -> int:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    stop = asyncio.Event()
+
+    def interrupt() -> None:
+        # Once: a second one must not keep what was started from being stopped.
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, stop.set)
+        if task is not None:
+            task.cancel()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, interrupt)
+    print_title(console)
+    try:
+        folder = _policies(policies, data_dir)
+        async with set_stage(data_dir, folder, Progress(console)) as stage:
+            faults = await _tell(console, stage)
+            if not once:
+                for number in _SIGNALS:
+                    loop.add_signal_handler(number, stop.set)
+                await _serve(console, stage, stop)
+    except asyncio.CancelledError:
+        console.print("\n  interrupted, and all is stopped", style="quiet")
+        return INTERRUPTED
+    console.print("  all is stopped", style="quiet")
+    return FAULTY if faults else 0
+
+
+async def _tell(console: Console, stage: Stage) -> list[str]:
+    """Show the exchanges and what was recorded of them; returns what was not as it should be."""
+    database = Database(stage.postgres.auditor_url)
+    try:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            story = Story(stage.settings.issuer, stage.issuer, stage.clients.secrets, client)
+            print_token(console, story.token, "alice asks checkout for something")
+            began = datetime.now(UTC)
+            hops = 0
+            async for hop in story.tell():
+                hops += 1
+                if hop.expected is not None:
+                    if hops == _WORKING + 1:
+                        print_chapter(console, "what is refused")
+                    print_refusal(console, hop)
+                    continue
+                recorded = await load_recorded(database, since=began)
+                sources = recorded[-1].derived if recorded else {}
+                print_exchange(console, hop, _TITLES[hop.ask.client], sources)
+            recorded = await load_recorded(database, since=began)
+            print_chapter(console, "what was recorded", "read from the database as its auditor")
+            print_audit(console, recorded)
+            faults = await story.faults()
+        on_record = {row.request_id for row in recorded}
+        faults += [
+            f"{hop.title}: not on record" for hop in story.hops if hop.request_id not in on_record
+        ]
+    finally:
+        await database.aclose()
+    _print_verdict(console, faults)
+    return faults
+
+
+def _print_verdict(console: Console, faults: list[str]) -> None:
+    console.print()
+    if not faults:
+        text = "  ✓ Both tokens verify by the published keys, and every answer has its row."
+        console.print(Text(text, "good"))
+    for fault in faults:
+        console.print(Text(f"  ✗ {fault}", "bad"))
+
+
+async def _serve(console: Console, stage: Stage, stop: asyncio.Event) -> None:
+    """Serve until ``stop``; what is saved below the policy folder goes live meanwhile."""
+    print_next(
+        console,
+        Next(
+            broker=stage.settings.issuer,
+            issuer=stage.issuer.issuer,
+            secret_file=stage.clients.file("checkout"),
+            configuration=stage.configuration,
+            policies=stage.policies,
+            program=_program(),
+        ),
+    )
+    console.print(Text("\n  serving; Ctrl-C stops it all\n", "quiet"))
+    failed = asyncio.create_task(stage.broker.failed.wait())
+    failed.add_done_callback(lambda _: stop.set())
+
+    async def reload() -> None:
+        try:
+            await stage.broker.reload(stage.settings)
+        except CommitRejected as rejected:
+            raise ConfigurationError("the change cannot be recorded; try again") from rejected
+
+    try:
+        async for reloaded in watch_policies(stage.policies, reload, stop):
+            _print_reloaded(console, reloaded, stage.broker.status()["policy_revision"])
+    finally:
+        failed.cancel()
+    console.print()
+
+
+def _print_reloaded(console: Console, reloaded: Reloaded, revision: str) -> None:
+    names = ", ".join(shown(path) for path in reloaded.files)
+    at = f"  {datetime.now(UTC).astimezone():%H:%M:%S}  "
+    if reloaded.fault is None:
+        console.print(
+            Text.assemble((at, "quiet"), ("✓ ", "good"), f"{names}: live as {short_revision(revision)}"),
+            Text(f"after {reloaded.seconds:.1f} s", "quiet"),
+        )
+    else:
+        console.print(Text.assemble((at, "quiet"), ("✗ ", "bad"), f"{names}: not live"))
+        console.print(Padding(Text(printable(reloaded.fault)), (0, 2, 0, 14)))
+        console.print(Padding(Text(f"{short_revision(revision)} stays in force", "quiet"), (0, 2, 0, 14)))
+
+
+def _policies(named: Path | None, data_dir: Path) -> Path:
+    """Return the policy folder: the one named, the one here, or a copy of the stock policy."""
+    here = Path.cwd() / "policies"
+    if named is not None or here.is_dir():
+        return (named or here).absolute()
+    if _CHECKOUT.is_dir():
+        return _CHECKOUT
+    copy = data_dir / "policies"
+    if not copy.exists():
+        # In a copy, so that it can be edited.
+        shutil.copytree(_INSTALLED, copy)
+    return copy
+
+
+def _program() -> str:
+    """Return how this program was called, so that what is printed can be typed here."""
+    path = Path(sys.argv[0]).absolute()
+    relative = os.path.relpath(path)
+    if shutil.which("broker") == str(path) or path.stem != "broker":
+        return "broker"
+    return relative if not relative.startswith("..") else str(path)
