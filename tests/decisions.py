@@ -1,0 +1,35 @@
+"""Decision documents that take overrides, as a policy engine answers them."""
+
+from typing import Any
+
+from broker.domain import Evaluation
+
+
+def allowance(**overrides: Any) -> dict[str, Any]:
+    """A yes to what ``builders.exchange`` asks."""
+    values: dict[str, Any] = {
+        "allow": True,
+        "reasons": [],
+        "targets": ["svc-b"],
+        "scopes": ["orders.read"],
+        "derived": [],
+        "lifetime": 120,
+        "mode": "delegation",
+        "max_depth": 3,
+        "reentry": False,
+        "purpose": None,
+        "claims": [],
+        "obligations": [],
+    }
+    return values | overrides
+
+
+def refusal(*reasons: str) -> dict[str, Any]:
+    """A no for these reasons."""
+    return {"allow": False, "reasons": list(reasons or ("policy.denied",))}
+
+
+def evaluation(output: Any, **overrides: Any) -> Evaluation:
+    """What an engine answered."""
+    values: dict[str, Any] = {"revision": "r1", "input": b"{}", "output": output}
+    return Evaluation(**values | overrides)
