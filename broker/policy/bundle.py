@@ -40,14 +40,14 @@ _WASM: Final = "policy.wasm"
 _DATA: Final = "data.json"
 _MANIFEST: Final = ".manifest"
 _MAX_ARCHIVE: Final = 2 * MAX_BYTES  # the folder, and what was compiled from it
-_SCHEME: Final = "sha256:"
+_SEAL: Final = "broker.revision"  # in the manifest's metadata: only what we built has it
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
     """A compiled policy."""
 
-    revision: str  # ``sha256:`` and 64 hex digits
+    revision: str  # SHA-256 in lower-case hex
     wasm: bytes = field(repr=False)
     data: bytes = field(repr=False)  # a JSON object
     modules: Mapping[str, bytes] = field(repr=False)  # Rego by path, as OPA keeps it
@@ -77,9 +77,9 @@ def load_bundle(path: Path) -> Bundle:
     Raises ``ConfigurationError``, also if it is not what it was when it was built.
     """
     bundle, manifest = _read_archive(path, path)
-    stated = manifest.get("revision", "")
-    # What others put there, a commit or a date, says nothing about the content.
-    if isinstance(stated, str) and stated.startswith(_SCHEME) and stated != bundle.revision:
+    # Not the manifest's revision: where others built it, that is a commit or a date.
+    metadata = manifest.get("metadata")
+    if isinstance(metadata, dict) and metadata.get(_SEAL, bundle.revision) != bundle.revision:
         raise ConfigurationError(f"policy.path: {path} was changed after it was built")
     missing = _missing_builtins(bundle, path)
     if missing:
@@ -93,7 +93,12 @@ def render_archive(bundle: Bundle, engine: Literal["wasm", "opa"]) -> bytes:
     The same bundle is the same bytes. A server gets no WebAssembly: builds of OPA that cannot run
     it refuse a bundle that has it.
     """
-    manifest: dict[str, Any] = {"revision": bundle.revision, "roots": ["broker"], "rego_version": 1}
+    manifest: dict[str, Any] = {
+        "revision": bundle.revision,
+        "roots": ["broker"],
+        "rego_version": 1,
+        "metadata": {_SEAL: bundle.revision},
+    }
     files = {**bundle.modules, _DATA: bundle.data}
     if engine == "wasm":
         manifest["wasm"] = [{"entrypoint": ENTRYPOINT, "module": f"/{_WASM}"}]
@@ -154,7 +159,7 @@ def _digest(contents: Iterable[tuple[str, bytes]]) -> str:
     for name, content in sorted(contents):
         # Lengths first: no two bundles are the same text.
         digest.update(b"%d %d " % (len(name.encode()), len(content)) + name.encode() + content)
-    return _SCHEME + digest.hexdigest()
+    return digest.hexdigest()
 
 
 def _missing_builtins(bundle: Bundle, shown: Path) -> list[str]:
