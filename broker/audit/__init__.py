@@ -1,0 +1,1 @@
+"""Step 6, commit: what happened is on disk, and provably unchanged, before anybody is answered."""

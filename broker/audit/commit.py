@@ -1,0 +1,145 @@
+"""Step 6, commit: the only place where an ``IssuedToken`` is made.
+
+What holds when one of these returns: the row is on disk, and so are the one-time claims that go
+with it. Whoever is refused is answered after the row as well; only refusals before
+authentication are counted instead, once their source has had its share of rows.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, Final
+
+from broker.audit.budget import RefusalBudget
+from broker.audit.event import Event
+from broker.audit.outcome import (
+    build_administration,
+    build_counted,
+    build_issued,
+    build_refused,
+)
+from broker.audit.queue import AlreadyClaimed, AuditUnavailable
+from broker.audit.store import Claim
+from broker.audit.writer import AuditWriter
+from broker.domain import Attempt, IssuedToken, SignedToken, VerifiedToken
+from broker.errors import CommitRejected, Reason
+from broker.replay import claim_key
+from broker.telemetry import meter
+
+_counted = meter.create_counter(
+    "broker.audit.refusals.counted",
+    unit="1",
+    description="Refusals before authentication that were counted and got no row of their own.",
+)
+
+_CLAIM_KIND: Final = "token"
+
+
+class AuditTrail:
+    """What the rest of the broker knows of the audit trail. Everything here waits for its row."""
+
+    def __init__(
+        self,
+        writer: AuditWriter,
+        *,
+        issuer: str,
+        clock: Callable[[], datetime],
+        build_id: Callable[[], str],
+        budget: RefusalBudget | None = None,
+    ) -> None:
+        self._writer = writer
+        self._issuer = issuer
+        self._clock = clock
+        self._build_id = build_id
+        self._budget = budget or RefusalBudget()
+
+    async def commit(self, attempt: Attempt, signed: SignedToken) -> IssuedToken:
+        """Return the token as one that may leave: its row and its claims are durable.
+
+        Raises ``CommitRejected``: ``audit.unavailable``, or ``subject_token.replayed`` or
+        ``actor_token.replayed`` where a one-time token was used meanwhile; that is recorded.
+        """
+        claims = dict(_claims(attempt))
+        try:
+            await self._append(
+                build_issued(attempt, signed, issuer=self._issuer), [*claims.values()]
+            )
+        except AlreadyClaimed as taken:
+            reason = next(reason for reason, (key, _) in claims.items() if key in taken.keys)
+            await self._refuse(attempt, reason)
+            raise CommitRejected(reason) from taken
+        return IssuedToken(signed)
+
+    async def refuse(self, attempt: Attempt, reason: Reason) -> None:
+        """Return once the refusal is durable, or was counted.
+
+        Raises ``CommitRejected``: ``audit.unavailable``.
+        """
+        if attempt.client is None and not self._budget.spend(attempt.source, reason, self._clock()):
+            _counted.add(1)
+            return
+        await self._refuse(attempt, reason)
+
+    async def record(self, action: str, details: Mapping[str, Any], *, by: str = "broker") -> None:
+        """Return once it is durable that ``action`` was, or is about to be, done.
+
+        Raises ``CommitRejected``: ``audit.unavailable``.
+        """
+        await self._append(
+            build_administration(action, details, id=self._build_id(), at=self._clock(), by=by)
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Record the counted refusals once an interval, and a last time at the end.
+
+        To be ended before the writer is, or the last of them are known to nobody.
+        """
+        while not stop.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), self._budget.per.total_seconds())
+            await self.summarise()
+
+    async def summarise(self) -> None:
+        """Record what was counted up to now; while that is impossible, keep it."""
+        counted = self._budget.take_counted()
+        if counted is None:
+            return
+        event = build_counted(
+            counted.counts,
+            counted.sources,
+            id=self._build_id(),
+            since=counted.since,
+            until=self._clock(),
+        )
+        try:
+            await self._append(event)
+        except CommitRejected:
+            self._budget.put_back(counted)
+
+    async def _refuse(self, attempt: Attempt, reason: Reason) -> None:
+        await self._append(build_refused(attempt, reason, id=self._build_id(), issuer=self._issuer))
+
+    async def _append(self, event: Event, claims: list[Claim] | None = None) -> None:
+        try:
+            await self._writer.append(event, claims or ())
+        except AuditUnavailable as error:
+            raise CommitRejected(Reason.AUDIT_UNAVAILABLE) from error
+
+
+def _claims(attempt: Attempt) -> Iterator[tuple[Reason, Claim]]:
+    """Yield the claim of each one-time token that was presented, by the reason if it is taken."""
+    for token, reason in (
+        (attempt.subject, Reason.SUBJECT_TOKEN_REPLAYED),
+        (attempt.actor, Reason.ACTOR_TOKEN_REPLAYED),
+    ):
+        if token is not None and token.one_time:
+            yield reason, (_key(token), token.expires_at)
+
+
+def _key(token: VerifiedToken) -> bytes:
+    # Step 2 refuses a one-time token without ``jti``. By its issuer and id, never by a hash of
+    # its text: one token has several accepted spellings.
+    if token.jti is None:
+        raise ValueError("a one-time token has no jti")
+    return claim_key(_CLAIM_KIND, token.asserted_by, token.jti)
