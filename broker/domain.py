@@ -234,4 +234,5 @@ class Attempt:
     actor: VerifiedToken | None = None
     delegation: Delegation | None = None
     exchange: Exchange | None = None
+    evaluation: Evaluation | None = None  # None: policy was not asked, or had no answer
     deny: Deny | None = None

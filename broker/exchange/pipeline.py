@@ -108,7 +108,9 @@ class TokenExchange:
 
     async def _decide(self, attempt: Attempt, exchange: Exchange) -> Permit:
         try:
-            evaluation = await self.engine.evaluate(orjson.dumps(build_input(exchange)))
+            evaluation = attempt.evaluation = await self.engine.evaluate(
+                orjson.dumps(build_input(exchange))
+            )
         except PolicyUnavailable as unavailable:
             raise DecisionRejected(Reason.POLICY_UNAVAILABLE) from unavailable
         decision = judge(exchange, evaluation, ceiling=self.ceiling)
