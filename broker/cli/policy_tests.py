@@ -1,0 +1,93 @@
+"""Running a policy's own tests, and what they said."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from broker.errors import ConfigurationError
+from broker.policy.compiler import explain, run_opa
+
+_DEADLINE: Final = 600.0  # seconds for all of them
+_PASSED_OR_FAILED: Final = frozenset({0, 1, 2})  # what opa exits with if it ran them
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A test that did not pass."""
+
+    name: str
+    place: str  # file:line, from the policy folder
+    lines: tuple[str, ...]  # why, as far as is known
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyTests:
+    """What became of the tests."""
+
+    passed: int
+    failures: tuple[Failure, ...]
+    coverage: float = 0.0  # per cent; nothing is measured where one fails
+    uncovered: tuple[str, ...] = ()  # file:from-to
+
+
+def run_policy_tests(opa: Path, folder: Path) -> PolicyTests:
+    """Return how the tests of a folder went.
+
+    Raises ``ConfigurationError`` if they could not be run, as when the policy does not parse.
+    """
+    if not folder.is_dir():
+        raise ConfigurationError(f"policy.path: {folder} is no folder")
+    results = _run(opa, folder, "--format", "json")
+    if not isinstance(results, list):
+        results = []
+    counted = [each for each in results if not each.get("skip")]
+    failures = tuple(_read_failure(each) for each in counted if each.keys() & {"fail", "error"})
+    passed = len(counted) - len(failures)
+    if failures or not passed:
+        return PolicyTests(passed, failures)
+    report = _run(opa, folder, "--coverage", "--format", "json")
+    uncovered = tuple(_uncovered(report.get("files", {})))
+    return PolicyTests(passed, (), float(report.get("coverage", 0)), uncovered)
+
+
+def _run(opa: Path, folder: Path, *arguments: str) -> Any:  # noqa: ANN401 — JSON of opa's
+    # -b: without it the schemas would be read as policy data. Coverage makes tests much slower.
+    ended = run_opa(
+        opa,
+        ["test", *arguments, "--timeout", "120s", "-b", "."],
+        folder=folder,
+        deadline=_DEADLINE,
+    )
+    try:
+        return json.loads(ended.stdout or "[]" if ended.returncode in _PASSED_OR_FAILED else "")
+    except ValueError:
+        text = explain(ended.stderr or ended.stdout, folder)
+        raise ConfigurationError(f"policy.path: the tests cannot be run\n{text}") from None
+
+
+def _read_failure(result: Mapping[str, Any]) -> Failure:
+    package = str(result.get("package", "")).removeprefix("data.")
+    location = result.get("location", {})
+    lines = [str(result["error"].get("message", "error"))] if "error" in result else []
+    lines += [f"in {name}" for name in _failed_cases(result.get("sub_results") or {})]
+    lines += result.get("output", "").splitlines() if isinstance(result.get("output"), str) else []
+    place = f"{location.get('file', '?')}:{location.get('row', 0)}"
+    return Failure(f"{package}.{result.get('name', '?')}", place, tuple(lines))
+
+
+def _failed_cases(cases: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names of the cases of a table test that failed, inner ones after outer ones."""
+    for name, case in cases.items():
+        inner = case.get("sub_results") or {}
+        if case.get("fail") and not inner:
+            yield name
+        yield from (f"{name}/{each}" for each in _failed_cases(inner))
+
+
+def _uncovered(files: Mapping[str, Any]) -> Iterator[str]:
+    for name, file in sorted(files.items()):
+        for span in file.get("not_covered") or ():
+            first, last = span["start"]["row"], span["end"]["row"]
+            yield f"{name}:{first}" + (f"-{last}" if last > first else "")
