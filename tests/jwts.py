@@ -184,7 +184,8 @@ def client_assertion(
         "exp": now + 60,
         "jti": str(uuid.uuid4()),
     } | overrides
-    return jwt(claims, key=key, alg=alg, header=header)
+    present = {name: value for name, value in claims.items() if value is not ABSENT}
+    return jwt(present, key=key, alg=alg, header=header)
 
 
 def unverified_claims(token: str) -> dict[str, Any]:
