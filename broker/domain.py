@@ -184,7 +184,7 @@ class Permit:
     chain: tuple[Principal, ...]  # to be written into the token
     max_depth: int
     purpose: str | None
-    claims: JsonObject  # from the subject, by the target's allow-list
+    claims: JsonObject = field(repr=False)  # from the subject, by the target's allow-list
     obligations: tuple[str, ...] = ()
 
 

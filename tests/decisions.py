@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from broker.domain import Evaluation
+from broker.domain import Evaluation, Exchange, Permit
+from broker.policy.floor import judge
+from tests import builders
 
 
 def allowance(**overrides: Any) -> dict[str, Any]:
@@ -33,3 +35,12 @@ def evaluation(output: Any, **overrides: Any) -> Evaluation:
     """What an engine answered."""
     values: dict[str, Any] = {"revision": "r1", "input": b"{}", "output": output}
     return Evaluation(**values | overrides)
+
+
+def permit(asked: Exchange | None = None, *, ceiling: int = 8, **overrides: Any) -> Permit:
+    """What the floor makes of a yes; overrides are members of the decision."""
+    decision = judge(
+        asked or builders.exchange(), evaluation(allowance(**overrides)), ceiling=ceiling
+    )
+    assert isinstance(decision, Permit), decision
+    return decision
