@@ -9,6 +9,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from broker.audit.budget import RefusalBudget
 from broker.audit.commit import AuditTrail
 from broker.audit.uuid7 import build_uuid7
 from broker.audit.writer import AuditWriter
@@ -40,7 +42,7 @@ from broker.listener import Listener
 from broker.policy.engine import PolicyEngine
 from broker.policy.load import load_engine
 from broker.policy.targets import TargetRegistry
-from broker.replay import ReplayStore
+from broker.replay import ReplayStore, ReplayUnavailable
 from broker.settings import Settings
 from broker.settings.values import MAX_LEEWAY
 from broker.telemetry.export import Telemetry
@@ -53,6 +55,7 @@ _FIXED: Final = ("issuer", "listen", "admin", "database", "keys", "audit", "tele
 # After a reload, how long requests that began before it may still ask the old policy engine.
 _LINGER: Final = timedelta(seconds=10)
 _SWEEP: Final = timedelta(minutes=1)
+_STOP_WITHIN: Final = timedelta(seconds=10)  # each part, one after the other
 
 
 def utc_now() -> datetime:
@@ -98,8 +101,13 @@ class Broker:
         self.database = Database(url)
         self._build_id: Callable[[], str] = lambda: build_uuid7(utc_now)
         self._writer = AuditWriter(self.database, deadline=settings.audit.deadline, clock=utc_now)
+        refusals = settings.audit.unauthenticated_refusals
         self.trail = AuditTrail(
-            self._writer, issuer=settings.issuer, clock=utc_now, build_id=self._build_id
+            self._writer,
+            issuer=settings.issuer,
+            clock=utc_now,
+            build_id=self._build_id,
+            budget=RefusalBudget(rows=refusals.count, per=refusals.per),
         )
         self._replay = ReplayStore(self.database)
         self._keyring = _build_keyring(settings, self.database, load_kek(kek), self.trail)
@@ -107,7 +115,6 @@ class Broker:
         self._stop = asyncio.Event()
         self._ending = asyncio.Event()  # the last to stop: the audit writer
         self._tasks: set[asyncio.Task[None]] = set()
-        self._refreshing: set[asyncio.Task[None]] = set()
         self.failed = asyncio.Event()  # a part that must never end has ended
         public = build_public_app(
             settings.issuer,
@@ -195,13 +202,16 @@ class Broker:
 
     async def stop(self) -> None:
         """Finish the requests that are under way, record the end, and close everything."""
-        await asyncio.gather(self._public.stop(), self._admin.stop())
+        self._public.stop()
+        self._admin.stop()
+        await _settled(self._named("listener", "admin-listener"))
         self._stop.set()
-        await self._cancel(self._refreshing)
-        writers = {task for task in self._tasks if task.get_name() == "audit-writer"}
-        await asyncio.wait_for(_settled(self._tasks - writers), timeout=15)
+        for task in self._named("issuers", "clients", "old-policy-engine"):
+            task.cancel()
+        # The writer last: the others have something to record until they end.
+        await _settled(self._tasks - self._named("audit-writer"))
         self._ending.set()
-        await asyncio.wait_for(_settled(writers), timeout=15)
+        await _settled(self._tasks)
         if self._wired is not None:
             await self._wired.issuers.aclose()
             await self._wired.clients.aclose()
@@ -299,12 +309,10 @@ class Broker:
     def _put_in_force(self, wired: _Wired) -> None:
         self._wired = wired
         # Cancelled and not closed: what the old registries have loaded may be the new ones' too.
-        for task in self._refreshing:
+        for task in self._named("issuers", "clients"):
             task.cancel()
-        self._refreshing = {
-            self._spawn(wired.issuers.run(self._stop), "issuers", may_end=True),
-            self._spawn(wired.clients.run(self._stop), "clients", may_end=True),
-        }
+        self._spawn(wired.issuers.run(self._stop), "issuers", may_end=True)
+        self._spawn(wired.clients.run(self._stop), "clients", may_end=True)
 
     def _spawn(
         self, work: Coroutine[Any, Any, None], name: str, *, may_end: bool = False
@@ -340,13 +348,12 @@ class Broker:
     async def _sweep(self) -> None:
         """Forget claims of what has expired, so that the table stays small."""
         while not self._stop.is_set():
-            await self._replay.sweep()
+            with suppress(ReplayUnavailable):  # there is nothing to forget that cannot wait
+                await self._replay.sweep()
             await _wait(self._stop, _SWEEP)
 
-    async def _cancel(self, tasks: set[asyncio.Task[None]]) -> None:
-        for task in tasks:
-            task.cancel()
-        await _settled(tasks)
+    def _named(self, *names: str) -> set[asyncio.Task[None]]:
+        return {task for task in self._tasks if task.get_name() in names}
 
 
 def _build_keyring(
@@ -384,7 +391,11 @@ async def _close_later(engine: PolicyEngine) -> None:
 
 
 async def _settled(tasks: set[asyncio.Task[None]]) -> None:
-    await asyncio.gather(*tasks, return_exceptions=True)
+    """Return when all have ended; one that does not in time is told to."""
+    if tasks:
+        _, late = await asyncio.wait(tasks, timeout=_STOP_WITHIN.total_seconds())
+        for task in late:
+            task.cancel()
 
 
 async def _wait(stop: asyncio.Event, duration: timedelta) -> None:

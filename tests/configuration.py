@@ -65,6 +65,8 @@ def document(**overrides: Any) -> dict[str, Any]:
         "max_targets": 3,
         # High enough that tests which authenticate wrongly do not throttle one another.
         "limits": {"authentication_failures": "100000/1m"},
+        # Likewise, so that a refusal before authentication has its own row in every test.
+        "audit": {"unauthenticated_refusals": "100000/1m"},
         "issuers": [
             _issuer(IDP, "idp"),
             _issuer(OTHER, "other", policy_claims=["groups"]),

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -90,7 +91,7 @@ class _Answer:
         await self._send(message)
 
 
-def _caller(scope: Scope) -> trace.Context | None:
+def _caller(scope: Scope) -> Context | None:
     """Return the caller's trace, or None if it names none. W3C Trace Context §3.2."""
     carrier = {
         name.decode("ascii"): value.decode("latin-1")

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
@@ -15,11 +14,8 @@ from broker.exchange.body import read_body
 from broker.exchange.pipeline import TokenExchange
 from broker.exchange.request import RawRequest, parse_request
 from broker.exchange.response import build_response
-from broker.oauth import MAX_BODY
 from broker.telemetry import step
 from broker.telemetry.logs import current_request_id
-
-_BODY_DEADLINE: Final = 10.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +60,7 @@ async def _read(
     try:
         if scope["method"] != "POST":
             raise ParseRejected(Reason.REQUEST_METHOD_NOT_ALLOWED)
-        body = await read_body(
-            receive,
-            limit=MAX_BODY,
-            deadline=_BODY_DEADLINE,
-            content_length=next(
-                (value for name, value in headers if name == b"content-length"), None
-            ),
-        )
+        body = await read_body(scope, receive)
     except ParseRejected as rejected:
         return _refusing(rejected)
     raw = RawRequest(

@@ -113,17 +113,6 @@ class Policy(Section):
             yield Problem(("url",), "is only for engine: opa; remove one of the two")
 
 
-class Audit(Section):
-    """The audit trail."""
-
-    deadline: Annotated[Duration, within(timedelta(milliseconds=100), timedelta(seconds=10))] = (
-        Field(
-            timedelta(seconds=1),
-            description="How long a token waits for its audit row before it becomes a 503.",
-        )
-    )
-
-
 class Rate(OneWord, Section):
     """How many in how long, written like ``20/1m``."""
 
@@ -149,6 +138,22 @@ class Rate(OneWord, Section):
 
     def __str__(self) -> str:
         return self._render()
+
+
+class Audit(Section):
+    """The audit trail."""
+
+    deadline: Annotated[Duration, within(timedelta(milliseconds=100), timedelta(seconds=10))] = (
+        Field(
+            timedelta(seconds=1),
+            description="How long a token waits for its audit row before it becomes a 503.",
+        )
+    )
+    unauthenticated_refusals: Rate = Field(
+        Rate(count=20, per=timedelta(minutes=1)),
+        description="Refusals before authentication that get a row of their own, from one address;"
+        " ten times as many from all. The others are counted in one row.",
+    )
 
 
 class Limits(Section):

@@ -37,7 +37,7 @@ FULL: dict[str, Any] = {
         "url": "http://127.0.0.1:8181",
         "deadline": "20ms",
     },
-    "audit": {"deadline": "500ms"},
+    "audit": {"deadline": "500ms", "unauthenticated_refusals": "9/30s"},
     "telemetry": {
         "otlp_endpoint": "https://otel.test",
         "trace_ratio": 0.5,
