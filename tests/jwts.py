@@ -150,10 +150,14 @@ def subject_jwt(
     kid: Any = None,
     typ: Any = "JWT",
     header: dict[str, Any] | None = None,
+    extra: dict[str, Any] | None = None,
     **claims: Any,
 ) -> str:
-    """A subject token, by default one that is accepted: ``alice`` of the identity provider."""
-    body = subject_claims(**claims)
+    """A subject token, by default one that is accepted: ``alice`` of the identity provider.
+
+    ``extra`` are claims whose names are parameters here.
+    """
+    body = subject_claims(**claims) | (extra or {})
     iss = body.get("iss")
     signing_key = key or KEYS.get(iss if isinstance(iss, str) else IDP) or KEYS[IDP]
     members = {"typ": typ} | ({} if kid is None else {"kid": kid}) | (header or {})

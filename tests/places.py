@@ -19,7 +19,6 @@ from broker.domain import Credentials
 from broker.errors import Rejected
 from broker.oauth import CLIENT_ASSERTION_TYPE_JWT_BEARER
 from broker.settings import Settings
-from broker.tokens.verify import TokenVerifier
 from tests import verification
 from tests.configuration import document
 from tests.jwts import (
@@ -171,7 +170,7 @@ def ruled(place: Place, **rules: Any) -> Place:
     """The place of a subject or actor token where its issuer has further rules."""
 
     async def judge(token: str, *, now: datetime) -> Any:
-        return await place.judge(token, now=now, verifier=_verifier_with(json.dumps(rules)))
+        return await place.judge(token, now=now, verifier=verification.verifier(rules={IDP: rules}))
 
     return replace(place, judge=judge)
 
@@ -184,8 +183,3 @@ def _authenticator_with(settings: str) -> ClientAuthenticator:
         for client in document()["clients"]
     ]
     return authenticator(clients=clients)
-
-
-@lru_cache(maxsize=64)
-def _verifier_with(rules: str) -> TokenVerifier:
-    return verification.verifier(rules={IDP: json.loads(rules)})

@@ -1,11 +1,12 @@
 """A verifier over the test configuration, and tokens of our own for it to read."""
 
 import asyncio
+import json
 import time
 import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import pytest
@@ -34,6 +35,13 @@ def registry(issuers: Iterable[Any], **overrides: Any) -> IssuerRegistry:
 
 def verifier(**overrides: Any) -> TokenVerifier:
     """A verifier of the test configuration; an override is a rule by issuer, or a section."""
+    return _verifier_of(json.dumps(overrides))
+
+
+# It keeps nothing between tokens, and a configuration is judged whole each time it is made.
+@lru_cache(maxsize=256)
+def _verifier_of(written: str) -> TokenVerifier:
+    overrides = json.loads(written)
     rules = overrides.pop("rules", {})
     body = document(**overrides)
     body["issuers"] = [issuer | rules.get(issuer["issuer"], {}) for issuer in body["issuers"]]
@@ -44,12 +52,6 @@ def verifier(**overrides: Any) -> TokenVerifier:
         clients=settings.clients,
         targets=settings.targets,
     )
-
-
-@cache
-def standing() -> TokenVerifier:
-    """The verifier of the test configuration as it stands, made once."""
-    return verifier()
 
 
 def known_client() -> Client:
@@ -65,7 +67,7 @@ async def subject(
     request = builders.token_exchange_request(
         unverified_subject_token=token, subject_token_type=declared
     )
-    using = _verifier(options)
+    using = options.pop("verifier", None) or verifier(**options)
     return await using.verify_subject(request, client or builders.client(), now=now)
 
 
@@ -73,15 +75,8 @@ async def actor(token: str, client: Client | None = None, **options: Any) -> Ver
     """Verify an actor token that ``client`` presents now."""
     now = options.pop("now", datetime.now(UTC))
     request = builders.token_exchange_request(unverified_actor_token=token, actor_token_type=JWT)
-    using = _verifier(options)
+    using = options.pop("verifier", None) or verifier(**options)
     return await using.verify_actor(request, client or builders.client(), now=now)
-
-
-def _verifier(options: dict[str, Any]) -> TokenVerifier:
-    given = options.pop("verifier", None)
-    if given is not None:
-        return given
-    return verifier(**options) if options else standing()
 
 
 def refusal(verification: Any) -> str:

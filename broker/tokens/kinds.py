@@ -25,6 +25,8 @@ class Kind(StrEnum):
     TRANSACTION_TOKEN = "transaction_token"  # noqa: S105 — a name
     IDENTITY_GRANT = "identity_grant"  # ID-JAG
     STATUS_LIST = "status_list"
+    REQUEST_OBJECT = "request_object"  # RFC 9101
+    REFRESH_TOKEN = "refresh_token"  # noqa: S105 — a name; some providers' are JWTs
 
 
 # In the short form and lower case, as ``broker.jose`` has them. Other values prove no kind.
@@ -39,6 +41,7 @@ _BY_TYP: Final[Mapping[str, Kind]] = MappingProxyType(
         "txntoken+jwt": Kind.TRANSACTION_TOKEN,
         "oauth-id-jag+jwt": Kind.IDENTITY_GRANT,
         "statuslist+jwt": Kind.STATUS_LIST,
+        "oauth-authz-req+jwt": Kind.REQUEST_OBJECT,
     }
 )
 
@@ -53,7 +56,9 @@ _BY_CLAIM: Final = (
     ("at_hash", Kind.ID_TOKEN),
     ("c_hash", Kind.ID_TOKEN),
 )
-_MARKERS: Final = frozenset(claim for claim, _ in _BY_CLAIM)
+# Keycloak says it in a claim of the payload, whose header is that of its access tokens.
+_REFRESH: Final = frozenset({"Refresh", "Offline"})
+_MARKERS: Final = frozenset({"typ", *(claim for claim, _ in _BY_CLAIM)})
 
 # The only accepted cells of the matrix kind by declared type. An RFC 9068 token is a JWT too, and
 # is widely declared so (RFC 8693 §3); ``accepts`` has the condition for an ID token declared so.
@@ -73,7 +78,10 @@ def kind_of(typ: str | None, claims: Mapping[str, Any]) -> Kind:
         return kind
     if _MARKERS.isdisjoint(claims):
         return Kind.PLAIN
-    return next(kind for claim, kind in _BY_CLAIM if claim in claims)
+    said = claims.get("typ")
+    if isinstance(said, str) and said in _REFRESH:
+        return Kind.REFRESH_TOKEN
+    return next((kind for claim, kind in _BY_CLAIM if claim in claims), Kind.PLAIN)
 
 
 def accepts(declared: TokenType, kind: Kind, token_types: Collection[TokenType]) -> bool:
