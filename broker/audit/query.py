@@ -1,0 +1,114 @@
+"""Who got what, on whose behalf, and why: rows of the audit trail by what is in their columns."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, bindparam, select, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from broker.db.durability import NotDurable
+from broker.db.engine import DATABASE_ERRORS, Database
+from broker.db.tables import audit_event
+
+_CHUNK = 500  # rows held at a time
+_EQUAL = (
+    *("client", "subject", "subject_issuer", "outcome", "reason", "txn", "parent", "kind"),
+    *("request_id", "action"),
+)
+# As a pair: the same ``sub`` of another issuer is somebody else.
+_ACTOR_PAIR = text(
+    "EXISTS (SELECT FROM unnest(actors, actor_issuers) AS actor (subject, issuer)"
+    " WHERE actor.subject = :actor AND actor.issuer = :actor_issuer)"
+)
+
+
+class CannotRead(Exception):  # noqa: N818 — an answer to whoever asks
+    """The trail cannot be read; ``str()`` says why, without any value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What to look for: whatever is not None must be as it says, exactly."""
+
+    since: datetime | None = None  # included
+    until: datetime | None = None  # not included
+    client: str | None = None
+    subject: str | None = None
+    subject_issuer: str | None = None
+    actor: str | None = None  # anywhere in the chain
+    actor_issuer: str | None = None
+    target: str | None = None
+    outcome: str | None = None
+    reason: str | None = None  # the one that was answered
+    txn: str | None = None
+    jti: str | None = None  # of an issued token; any row's id
+    parent: str | None = None  # ``jti`` of the token that was exchanged
+    kind: str | None = None
+    request_id: str | None = None
+    action: str | None = None
+
+
+async def find_rows(
+    database: Database, wanted: Filter, *, limit: int | None = None
+) -> AsyncIterator[dict[str, Any]]:
+    """Yield what fits, newest first, as the columns of ``audit_event``; ``limit`` None: all of it.
+
+    Raises ``CannotRead``.
+    """
+    try:
+        async with database.engine.connect() as connection:
+            streaming = await connection.execution_options(yield_per=_CHUNK)
+            async with streaming.stream(build_query(wanted, limit=limit)) as rows:
+                async for row in rows.mappings():
+                    yield {str(name): value for name, value in row.items()}
+    except (SQLAlchemyError, NotDurable, *DATABASE_ERRORS) as error:
+        raise CannotRead(reason_of(error)) from error
+
+
+def build_query(wanted: Filter, *, limit: int | None = None) -> Select[Any]:
+    """Return the statement; every value in it is a parameter."""
+    columns = audit_event.c
+    query = (
+        select(audit_event)
+        .where(*_conditions(wanted))
+        .order_by(columns.at.desc(), columns.writer, columns.seq.desc())
+    )
+    return query if limit is None else query.limit(limit)
+
+
+def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
+    columns = audit_event.c
+    conditions: list[Any] = [
+        columns[name] == value for name in _EQUAL if (value := getattr(wanted, name)) is not None
+    ]
+    if wanted.since is not None:
+        conditions.append(columns.at >= wanted.since)
+    if wanted.until is not None:
+        conditions.append(columns.at < wanted.until)
+    if wanted.target is not None:
+        conditions.append(columns.targets.contains([wanted.target]))
+    if wanted.actor is not None:
+        conditions.append(columns.actors.contains([wanted.actor]))
+    if wanted.actor_issuer is not None:
+        conditions.append(columns.actor_issuers.contains([wanted.actor_issuer]))
+    if wanted.actor is not None and wanted.actor_issuer is not None:
+        conditions.append(
+            _ACTOR_PAIR.bindparams(
+                bindparam("actor", wanted.actor), bindparam("actor_issuer", wanted.actor_issuer)
+            )
+        )
+    if wanted.jti is not None:
+        conditions.append(columns.id == UUID(wanted.jti))
+    return conditions
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what to tell of a failed database: no value, no address, no password."""
+    if isinstance(error, NotDurable):
+        return str(error)
+    original = getattr(error, "orig", None) or error
+    cause = getattr(original, "__cause__", None) or original
+    return f"PostgreSQL cannot be asked ({type(cause).__name__})"
