@@ -204,7 +204,9 @@ def _judge_keys(settings: Settings, algorithm: str, records: list[KeyRecord]) ->
     age = datetime.now(UTC) - (active.activated_at or active.created_at)
     since = f"active for {_days(age)}"
     if standby is None:
-        remedy = "start a broker: it makes the standby; see docs/operations.md if it does not"
+        remedy = (
+            "start a broker: it makes the standby; see docs/reference/operations.md if it does not"
+        )
         return warning(name, f"{since}, and no standby is published", remedy)
     if age > settings.keys.rotate_every + timedelta(days=1):
         remedy = "a broker that runs rotates by itself: see its log for what keeps it from that"

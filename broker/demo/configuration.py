@@ -19,7 +19,7 @@ _SCOPES: Final = {
 }
 _HEADER: Final = """\
 # Written by `broker dev` at every start, so changes made here are lost.
-# What a configuration of your own may say: docs/configuration.md
+# What a configuration of your own may say: docs/reference/configuration.md
 """
 
 
