@@ -8,11 +8,11 @@ What holds of a ``Bundle``:
     implementations of one function are two policies. So ``time.now_ns``, ``http.send``,
     ``rand.intn`` and their like are refused by name when the bundle is built, never when somebody
     waits for a decision, and the same input gets the same decision for good (OP-11);
-(4) its revision is the SHA-256 of all that it holds: modules, data and WebAssembly. The same files
-    have the same revision on every machine with the same ``opa``.
+(4) its revision is the SHA-256 of all that decides: WebAssembly and data. The same files have the
+    same revision on every machine with the same ``opa``.
 
-A bundle for an OPA server holds the same modules and data under the same revision, so an audit
-row names the same thing whichever engine decided.
+A bundle for an OPA server holds what was compiled, as Rego, under the same revision: so an audit
+row names the same policy whichever engine decided.
 """
 
 import gzip
@@ -23,6 +23,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 import orjson
@@ -50,7 +51,7 @@ class Bundle:
     revision: str  # SHA-256 in lower-case hex
     wasm: bytes = field(repr=False)
     data: bytes = field(repr=False)  # a JSON object
-    modules: Mapping[str, bytes] = field(repr=False)  # Rego by path, as OPA keeps it
+    modules: Mapping[str, bytes] = field(repr=False)  # the Rego by path; none if it was loaded
 
 
 def build_bundle(folder: Path, *, opa: Path | None = None) -> Bundle:
@@ -64,7 +65,8 @@ def build_bundle(folder: Path, *, opa: Path | None = None) -> Bundle:
         root, archive = Path(name, "root"), Path(name, "bundle.tar.gz")
         write_snapshot(snapshot, root)
         compile_bundle(compiler, root, archive, ENTRYPOINT, folder)
-        bundle, _ = _read_archive(archive, folder)
+        modules = {name: text for name, text in snapshot.items() if name.endswith(".rego")}
+        bundle, _ = _read_archive(archive, folder, modules)
         missing = _missing_builtins(bundle, folder)
         if missing:
             raise _refuse_builtins(missing, folder, find_calls(compiler, root, missing, folder))
@@ -99,10 +101,11 @@ def render_archive(bundle: Bundle, engine: Literal["wasm", "opa"]) -> bytes:
         "rego_version": 1,
         "metadata": {_SEAL: bundle.revision},
     }
-    files = {**bundle.modules, _DATA: bundle.data}
     if engine == "wasm":
         manifest["wasm"] = [{"entrypoint": ENTRYPOINT, "module": f"/{_WASM}"}]
-        files[_WASM] = bundle.wasm
+        files = {_DATA: bundle.data, _WASM: bundle.wasm}
+    else:
+        files = {_DATA: bundle.data, **bundle.modules}
     files[_MANIFEST] = orjson.dumps(manifest)
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
@@ -113,7 +116,9 @@ def render_archive(bundle: Bundle, engine: Literal["wasm", "opa"]) -> bytes:
     return gzip.compress(packed.getvalue(), mtime=0)
 
 
-def _read_archive(path: Path, shown: Path) -> tuple[Bundle, Mapping[str, Any]]:
+def _read_archive(
+    path: Path, shown: Path, modules: Mapping[str, bytes] = MappingProxyType({})
+) -> tuple[Bundle, Mapping[str, Any]]:
     try:
         files = dict(_members(path))
         data = orjson.loads(files[_DATA])
@@ -135,10 +140,8 @@ def _read_archive(path: Path, shown: Path) -> tuple[Bundle, Mapping[str, Any]]:
         raise ConfigurationError(
             f"policy.path: the data of {shown} is larger than {MAX_DATA >> 20} MiB"
         )
-    modules = {name: files[name] for name in sorted(files) if name.endswith(".rego")}
-    wasm, data_bytes = files[_WASM], files[_DATA]
-    contents = {**modules, _DATA: data_bytes, _WASM: wasm}
-    return Bundle(_digest(contents.items()), wasm, data_bytes, modules), manifest
+    revision = _digest((name, files[name]) for name in (_DATA, _WASM))
+    return Bundle(revision, files[_WASM], files[_DATA], modules), manifest
 
 
 def _members(path: Path) -> Iterable[tuple[str, bytes]]:
@@ -156,9 +159,9 @@ def _members(path: Path) -> Iterable[tuple[str, bytes]]:
 
 def _digest(contents: Iterable[tuple[str, bytes]]) -> str:
     digest = hashlib.sha256()
-    for name, content in sorted(contents):
-        # Lengths first: no two bundles are the same text.
-        digest.update(b"%d %d " % (len(name.encode()), len(content)) + name.encode() + content)
+    for name, content in contents:
+        # With its length: no two bundles are the same text.
+        digest.update(f"{name} {len(content)} ".encode() + content)
     return digest.hexdigest()
 
 
