@@ -34,6 +34,11 @@ def build_console(*, stderr: bool = False) -> Console:
     return console
 
 
+def short_revision(revision: str) -> str:
+    """Return enough of the digest of a policy to tell it from another."""
+    return revision.removeprefix("sha256:")[:12]
+
+
 def printable(text: str) -> str:
     """Return text of others with what a terminal would obey, or turn around, made harmless."""
     return "".join(

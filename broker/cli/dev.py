@@ -12,12 +12,11 @@ from typing import Annotated, Final
 import httpx
 import typer
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
-from broker.cli.console import build_console, printable
+from broker.cli.console import build_console, short_revision
 from broker.cli.progress import Progress
-from broker.cli.recorded import load_recorded
+from broker.cli.recorded import follow_recorded, load_recorded
 from broker.cli.show import (
     Next,
     print_audit,
@@ -25,14 +24,15 @@ from broker.cli.show import (
     print_exchange,
     print_next,
     print_refusal,
+    print_reloaded,
+    print_row,
     print_title,
     print_token,
-    shown,
 )
 from broker.db.engine import Database
-from broker.demo.stage import Stage, set_stage, short_revision
+from broker.demo.stage import Stage, set_stage
 from broker.demo.story import Story
-from broker.demo.watch import Reloaded, watch_policies
+from broker.demo.watch import watch_policies
 from broker.errors import CommitRejected, ConfigurationError
 
 _PACKAGE: Final = Path(__file__).parents[1]
@@ -75,7 +75,9 @@ def dev(
     """
     console = build_console()
     try:
-        code = asyncio.run(_run(console, once=once, data_dir=data_dir, policies=policies))
+        code = asyncio.run(
+            _run(console, once=once, data_dir=data_dir.absolute(), policies=policies)
+        )
     except ConfigurationError as error:
         errors = build_console(stderr=True)
         errors.print(Text.assemble(("✗ cannot start: ", "bad"), str(error)))
@@ -114,6 +116,7 @@ async def _run(console: Console, *, once: bool, data_dir: Path, policies: Path |
 
 async def _tell(console: Console, stage: Stage) -> list[str]:
     """Show the exchanges and what was recorded of them; returns what was not as it should be."""
+    console.print()
     database = Database(stage.postgres.auditor_url)
     try:
         async with httpx.AsyncClient(trust_env=False) as client:
@@ -155,7 +158,7 @@ def _print_verdict(console: Console, faults: list[str]) -> None:
 
 
 async def _serve(console: Console, stage: Stage, stop: asyncio.Event) -> None:
-    """Serve until ``stop``; what is saved below the policy folder goes live meanwhile."""
+    """Serve until ``stop``, showing each exchange, and each saved policy as it goes live."""
     print_next(
         console,
         Next(
@@ -167,36 +170,38 @@ async def _serve(console: Console, stage: Stage, stop: asyncio.Event) -> None:
             program=_program(),
         ),
     )
-    console.print(Text("\n  serving; Ctrl-C stops it all\n", "quiet"))
+    print_chapter(console, "serving", "Ctrl-C stops it all")
     failed = asyncio.create_task(stage.broker.failed.wait())
+    # A broker without one of its parts is not kept up for looks.
     failed.add_done_callback(lambda _: stop.set())
-
-    async def reload() -> None:
-        try:
-            await stage.broker.reload(stage.settings)
-        except CommitRejected as rejected:
-            raise ConfigurationError("the change cannot be recorded; try again") from rejected
-
     try:
-        async for reloaded in watch_policies(stage.policies, reload, stop):
-            _print_reloaded(console, reloaded, stage.broker.status()["policy_revision"])
+        await asyncio.gather(
+            _show_reloads(console, stage, stop), _show_exchanges(console, stage, stop)
+        )
     finally:
         failed.cancel()
     console.print()
 
 
-def _print_reloaded(console: Console, reloaded: Reloaded, revision: str) -> None:
-    names = ", ".join(shown(path) for path in reloaded.files)
-    at = f"  {datetime.now(UTC).astimezone():%H:%M:%S}  "
-    if reloaded.fault is None:
-        console.print(
-            Text.assemble((at, "quiet"), ("✓ ", "good"), f"{names}: live as {short_revision(revision)}"),
-            Text(f"after {reloaded.seconds:.1f} s", "quiet"),
-        )
-    else:
-        console.print(Text.assemble((at, "quiet"), ("✗ ", "bad"), f"{names}: not live"))
-        console.print(Padding(Text(printable(reloaded.fault)), (0, 2, 0, 14)))
-        console.print(Padding(Text(f"{short_revision(revision)} stays in force", "quiet"), (0, 2, 0, 14)))
+async def _show_reloads(console: Console, stage: Stage, stop: asyncio.Event) -> None:
+    async def reload() -> None:
+        try:
+            await stage.broker.reload(stage.settings)
+        except CommitRejected as rejected:
+            raise ConfigurationError("the change cannot be recorded; save it again") from rejected
+
+    async for reloaded in watch_policies(stage.policies, reload, stop):
+        revision = short_revision(stage.broker.status()["policy_revision"])
+        print_reloaded(console, reloaded, revision)
+
+
+async def _show_exchanges(console: Console, stage: Stage, stop: asyncio.Event) -> None:
+    database = Database(stage.postgres.auditor_url, pool_size=1)
+    try:
+        async for row in follow_recorded(database, since=datetime.now(UTC), stop=stop):
+            print_row(console, row)
+    finally:
+        await database.aclose()
 
 
 def _policies(named: Path | None, data_dir: Path) -> Path:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from broker.cli.console import short_revision
 from broker.cli.findings import Finding, bad, good, hint, warning
 from broker.cli.inspect_keys import PartyKeys, judge_keys, parties
 from broker.domain import JsonObject
@@ -13,8 +14,9 @@ from broker.issuers.fetch import MAX_DOCUMENT, build_tls
 from broker.keys.envelope import load_kek
 from broker.oauth import AuthMethod
 from broker.policy.bundle import build_bundle, load_bundle
-from broker.policy.grants import check_grants
+from broker.policy.grants import check_grants, read_grants
 from broker.settings import Settings, load_settings
+from broker.settings.problems import render_path
 
 _EXAMPLE_ISSUER = "add who issues the tokens that are presented, under issuers"
 _SECRET_METHODS = frozenset({AuthMethod.CLIENT_SECRET_BASIC, AuthMethod.CLIENT_SECRET_POST})
@@ -37,7 +39,7 @@ def inspect(path: Path | None, environ: Mapping[str, str] | None = None) -> Insp
     try:
         settings = load_settings(path, environ)
     except ConfigurationError as error:
-        findings += read_problems(error, "write it as docs/configuration.md says")
+        findings += read_problems(error, "write it as docs/reference/configuration.md says")
         return inspection
     inspection.settings = settings
     findings.append(good("settings", _summary(settings)))
@@ -149,13 +151,23 @@ def _policy(settings: Settings, inspection: Inspection) -> Iterator[Finding]:
         yield from _policy_problems(error)
         return
     inspection.revision = bundle.revision
-    yield good("policy", f"compiles, revision {bundle.revision[:12]}")
+    yield good("policy", f"compiles, revision {short_revision(bundle.revision)}")
     yield from _grants(settings, bundle.data)
+
+
+def _grants(settings: Settings, data: bytes) -> Iterator[Finding]:
+    grants = read_grants(data)
+    problems = check_grants(grants, settings)
+    for problem in problems:
+        said, _, mend = problem.text.partition("; ")
+        yield bad(f"grant {render_path(problem.path)}", said, mend or "correct it in the grants")
+    if not problems:
+        yield good("grants", "name only clients, targets, scopes and issuers that are configured")
 
 
 def _policy_problems(error: ConfigurationError) -> Iterator[Finding]:
     # What ``opa`` says names file and line by itself, over several lines.
-    text = str(error)
+    text = str(error).removeprefix("policy.path: ")
     yield bad("policy", text, "mend it; `broker policy check` says the same while you do")
 
 

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,7 @@ from broker.cli.comparison import Column, compare, describe
 from broker.cli.console import printable
 from broker.cli.unverified import decode_unverified
 from broker.demo.story import Hop
+from broker.demo.watch import Reloaded
 from broker.oauth import GRANT_TYPE_TOKEN_EXCHANGE, TokenType
 
 # The claims that the story is about; the rest would only be in the way.
@@ -145,6 +146,34 @@ def print_audit(console: Console, rows: Sequence[Recorded]) -> None:
         acting = (Text(" for ".join(row.actors)),) if wide else ()
         table.add_row(f"{row.at:%H:%M:%S}", row.client, row.target, row.subject, *acting, outcome)
     console.print(Padding(table, _BLOCK))
+
+
+def print_row(console: Console, row: Recorded) -> None:
+    """Print an exchange that was just recorded, on a line."""
+    sign = ("✗ ", "bad") if row.refused else ("✓ ", "good")
+    line = _stamped(row.at).append_text(
+        Text.assemble(sign, (row.client or "nobody known", "client"), (" at ", "quiet"))
+    )
+    line.append(printable(row.target) or "nowhere", "client")
+    if row.subject:
+        line.append(" for ", "quiet").append(printable(row.subject))
+    console.print(line.append(f"  {row.outcome}", "bad" if row.refused else "good"))
+
+
+def print_reloaded(console: Console, reloaded: Reloaded, revision: str) -> None:
+    """Print what came of a saved policy; ``revision`` is the one that is in force now."""
+    names = ", ".join(shown(path) for path in reloaded.files)
+    line = _stamped(datetime.now(UTC))
+    if reloaded.fault is None:
+        line.append("✓ ", "good").append(f"{names}: live as {revision}")
+        console.print(line.append(f" after {reloaded.seconds:.1f} s", "quiet"))
+        return
+    console.print(line.append("✗ ", "bad").append(f"{names}: not live, {revision} stays in force"))
+    console.print(Padding(Text(printable(reloaded.fault)), (0, 2, 0, 12)))
+
+
+def _stamped(at: datetime) -> Text:
+    return Text().append(f"  {at.astimezone():%H:%M:%S}  ", "quiet")
 
 
 def print_next(console: Console, what: Next) -> None:

@@ -23,7 +23,7 @@ from typing import Final, ParamSpec, Protocol, TypeVar
 
 from broker.app import Broker
 from broker.db.embedded import EmbeddedPostgres
-from broker.db.migrate import migrate
+from broker.db.migrate import CannotMigrate, migrate
 from broker.demo.configuration import (
     HOST,
     DemoClients,
@@ -38,6 +38,7 @@ from broker.keys.envelope import load_or_make_kek
 from broker.policy.bundle import build_bundle
 from broker.settings import Settings, load_settings
 from broker.telemetry.export import configure
+from broker.telemetry.logs import JsonFormatter
 
 PORT: Final = 8080
 ADMIN_PORT: Final = 9090
@@ -83,9 +84,9 @@ async def set_stage(folder: Path, policies: Path, progress: Progress) -> AsyncIt
         with progress.step("PostgreSQL") as say:
             stack.push_async_callback(asyncio.to_thread, postgres.stop)
             await _finished(postgres.start)
-            say(str(folder))
+            say(f"data in {folder.name}")
         with progress.step("schema") as say:
-            applied = await _finished(migrate, postgres.owner_url)
+            applied = await _finished(_migrate, postgres)
             say(f"{len(applied)} migrations applied" if applied else "up to date")
         with progress.step("identity provider") as say:
             issuer = _start_issuer()
@@ -95,7 +96,7 @@ async def set_stage(folder: Path, policies: Path, progress: Progress) -> AsyncIt
         with progress.step("policy to WebAssembly") as say:
             # The broker compiles it again: this one says, before anything else, what is wrong.
             bundle = await _finished(build_bundle, policies)
-            say(f"revision {short_revision(bundle.revision)}")
+            say(f"revision {bundle.revision.removeprefix('sha256:')[:12]}")
         with progress.step("broker") as say:
             settings, broker = await _start_broker(folder, policies, postgres, issuer, clients)
             stack.push_async_callback(broker.stop)
@@ -124,6 +125,13 @@ async def _finished(work: Callable[P, T], *arguments: P.args, **named: P.kwargs)
     except asyncio.CancelledError:
         await asyncio.wait({task})
         raise
+
+
+def _migrate(postgres: EmbeddedPostgres) -> list[str]:
+    try:
+        return migrate(postgres.owner_url)
+    except CannotMigrate as error:
+        raise ConfigurationError(f"the database in this folder cannot be used: {error}") from error
 
 
 def _start_issuer() -> DemoIssuer:
@@ -175,11 +183,6 @@ async def _start_broker(
     raise ConfigurationError("the broker finds no free port; stop what takes them all")
 
 
-def short_revision(revision: str) -> str:
-    """Return enough of the digest of a policy to tell it from another."""
-    return revision.removeprefix("sha256:")[:12]
-
-
 def _where(url: str, port: int, usual: int) -> str:
     return url if port == usual else f"{url} ({usual} is taken)"
 
@@ -216,8 +219,9 @@ def _logs_in(path: Path) -> Iterator[None]:
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
     handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    handler.setFormatter(JsonFormatter())
     root.handlers[:], root.level = [handler], logging.INFO
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs each request of the show
     try:
         yield
     finally:

@@ -70,6 +70,15 @@ class Hop:
         return self.issued is None and self.body.get("error") == self.expected
 
 
+def _body(response: httpx.Response) -> Mapping[str, Any]:
+    """Return what was answered; nothing, where that is not the JSON object it should be."""
+    try:
+        body = response.json()
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
 class Story:
     """The exchanges of the demo, each made when it is told."""
 
@@ -190,7 +199,7 @@ class Story:
         return replace(
             hop,
             status=response.status_code,
-            body=response.json(),
+            body=_body(response),
             request_id=response.headers.get("x-request-id", ""),
             seconds=time.perf_counter() - started,
         )

@@ -1,0 +1,63 @@
+"""What the audit trail holds of the demo's exchanges, as much of it as is shown."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import orjson
+
+from broker.audit.query import CannotRead, Filter, find_rows
+from broker.cli.show import Recorded
+from broker.db.engine import Database
+
+_LOOK: Final = 0.5  # seconds between two looks
+_MOST: Final = 50  # rows a look; more at once nobody reads
+
+
+async def load_recorded(
+    database: Database, *, since: datetime, limit: int | None = None
+) -> Sequence[Recorded]:
+    """Return the exchanges recorded since then, the oldest first. Raises ``CannotRead``."""
+    wanted = Filter(since=since, kind="exchange")
+    rows = [_recorded(row) async for row in find_rows(database, wanted, limit=limit)]
+    return rows[::-1]
+
+
+async def follow_recorded(
+    database: Database, *, since: datetime, stop: asyncio.Event
+) -> AsyncIterator[Recorded]:
+    """Yield each exchange that is recorded from ``since`` on, soon after it was, until ``stop``."""
+    seen: set[str] = set()
+    while not stop.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _LOOK)
+        try:
+            rows = await load_recorded(database, since=since, limit=_MOST)
+        except CannotRead:
+            continue  # the broker says so in its own way, to whoever asks for a token
+        fresh = [row for row in rows if row.request_id not in seen]
+        # From the newest on, and those are known: several may have been recorded at one time.
+        since = rows[-1].at if rows else since
+        seen = {row.request_id for row in rows}
+        for row in fresh:
+            yield row
+
+
+def _recorded(row: Mapping[str, Any]) -> Recorded:
+    record = orjson.loads(row["record"])
+    refused = row["outcome"] == "refused"
+    asked = record.get("asked") or {}
+    return Recorded(
+        at=row["at"],
+        client=row["client"] or "",
+        # One that was refused early has no targets yet, and was asked for by name.
+        target=", ".join(row["targets"] or asked.get("audiences", ())),
+        subject=row["subject"] or "",
+        actors=tuple(row["actors"]),
+        outcome=row["reason"] if refused else row["outcome"],
+        refused=refused,
+        request_id=row["request_id"] or "",
+        derived={one["scope"]: one["from"] for one in record.get("derived", ())},
+    )
