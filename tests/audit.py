@@ -1,0 +1,103 @@
+"""A writer and a trail over a real database, and events for them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from broker.audit.event import Event
+from broker.audit.outcome import build_administration
+from broker.audit.uuid7 import build_uuid7
+from broker.audit.writer import AuditWriter
+from broker.db.engine import Database
+from broker.domain import Attempt, Evaluation, Permit, SignedToken
+from broker.oauth import Mode
+from tests import builders
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def new_id() -> str:
+    return build_uuid7(now)
+
+
+def event(action: str = "test", **details: Any) -> Event:
+    """A small event; ``action`` is one of its columns."""
+    return build_administration(action, details, id=new_id(), at=now(), by="broker")
+
+
+def attempt(**overrides: Any) -> Attempt:
+    """All that is known of an exchange that policy permitted."""
+    exchange = overrides.pop("exchange", None) or builders.exchange()
+    values: dict[str, Any] = {
+        "id": exchange.request.id,
+        "source": exchange.request.source,
+        "at": now(),
+        "request": exchange.request,
+        "client": exchange.client,
+        "subject": exchange.subject,
+        "actor": exchange.actor,
+        "delegation": exchange.delegation,
+        "exchange": exchange,
+    }
+    return Attempt(**values | overrides)
+
+
+def evaluation(**overrides: Any) -> Evaluation:
+    """An answer of the policy, with the input that it was given."""
+    values: dict[str, Any] = {
+        "revision": "sha256:0011",
+        "input": b'{"subject":{"subject":"alice","claims":{"groups":["ops"]}},"client":{"id":"a"}}',
+        "output": {"allow": True, "reasons": []},
+    }
+    return Evaluation(**values | overrides)
+
+
+def signed_token(made: Attempt | None = None, **overrides: Any) -> SignedToken:
+    """A token that is minted and may not leave yet."""
+    exchange = (made or attempt()).exchange
+    assert exchange is not None
+    issued_at = now().replace(microsecond=0)
+    expires_at = issued_at + timedelta(minutes=5)
+    permit = Permit(
+        exchange=exchange,
+        evaluation=evaluation(),
+        targets=exchange.targets,
+        scopes=("orders.read",),
+        derived=(),
+        expires_at=expires_at,
+        mode=Mode.DELEGATION,
+        chain=exchange.delegation.chain,
+        max_depth=8,
+        purpose=None,
+        claims={},
+    )
+    values: dict[str, Any] = {
+        "permit": permit,
+        "id": new_id(),
+        "token": "header.payload.signature",
+        "txn": "txn-1",
+        "kid": "kid-1",
+        "issued_at": issued_at,
+        "expires_at": expires_at,
+        "claims": {},
+    }
+    return SignedToken(**values | overrides)
+
+
+@asynccontextmanager
+async def running(
+    database: Database, *, deadline: timedelta = timedelta(seconds=5), **settings: Any
+) -> AsyncIterator[AuditWriter]:
+    """A writer with its flusher; ended in good order."""
+    writer = AuditWriter(database, deadline=deadline, clock=now, **settings)
+    stop = asyncio.Event()
+    flusher = asyncio.create_task(writer.run(stop))
+    try:
+        yield writer
+    finally:
+        stop.set()
+        await flusher
