@@ -14,8 +14,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import click
 import typer
+import typer.main
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -147,17 +148,23 @@ def command_line() -> str:
         raise SystemExit(
             f"docs/reference/cli.md cannot be written: there is no {missing.name}"
         ) from missing
-    assert isinstance(root, click.Group)
+    assert isinstance(root, TyperGroup)
     parts = [source("cli.md")]
     for words, command in _commands("broker", root):
         parts += [f"## {words}", command.help or ""]
-        context = click.Context(command, info_name=words)
-        if isinstance(command, click.Group):
+        context = typer.Context(command, info_name=words)
+        if isinstance(command, TyperGroup):
             names = (f"[{words} {name}](#{words}-{name})" for name in command.commands)
             parts.append(" · ".join(name.replace("#broker ", "#broker-") for name in names))
         usage = " ".join(command.collect_usage_pieces(context))
         parts.append(f"```text\n{words} {usage}\n```")
-        parameters = [p for p in command.params if not getattr(p, "hidden", False)]
+        parameters = [
+            parameter
+            for parameter in command.params
+            if isinstance(parameter, TyperArgument | TyperOption)
+            and not parameter.hidden
+            and not parameter.name.endswith("_completion")  # the library's, for any command line
+        ]
         if parameters:
             parts.append(
                 table(
@@ -169,24 +176,27 @@ def command_line() -> str:
     return _join(parts)
 
 
-def _commands(words: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
-    yield words, command
-    if isinstance(command, click.Group):
+def _commands(words: str, command: object) -> Iterator[tuple[str, TyperCommand | TyperGroup]]:
+    if isinstance(command, TyperCommand | TyperGroup):
+        yield words, command
+    if isinstance(command, TyperGroup):
         for name, inner in command.commands.items():
             yield from _commands(f"{words} {name}", inner)
 
 
-def _parameter(parameter: click.Parameter, context: click.Context) -> tuple[str, str, str]:
-    if not isinstance(parameter, click.Option):
-        meaning = getattr(parameter, "help", None) or ""
-        default = "required" if parameter.required else ""
-        return code(parameter.make_metavar(context)), default, meaning
-    names = ", ".join(parameter.opts + parameter.secondary_opts)
-    if not parameter.is_flag:
-        names += f" {parameter.make_metavar(context)}"
+def _parameter(
+    parameter: TyperArgument | TyperOption, context: typer.Context
+) -> tuple[str, str, str]:
     default = parameter.default
     shown = "" if default is None or default is False or callable(default) else str(default)
-    return code(names), "required" if parameter.required else code(shown), parameter.help or ""
+    told = "required" if parameter.required else code(shown)
+    if isinstance(parameter, TyperArgument):
+        return code(parameter.display_name_raw.upper()), told, parameter.help or ""
+    names = ", ".join((*parameter.opts, *parameter.secondary_opts))
+    if not parameter.is_flag:
+        kind = parameter.display_type(context) or ""
+        names += f" {kind.replace('list[str]', 'text').replace('str', 'text')}"
+    return code(names), told, parameter.help or ""
 
 
 class Metric(NamedTuple):
