@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 from typing import Any
-from weakref import WeakSet
 
 import asyncpg
 from sqlalchemy import URL, make_url, text
@@ -63,7 +62,7 @@ class Database:
             # A pool outlives a restart of PostgreSQL; its dead connections are found before use.
             pool_pre_ping=True,
         )
-        self._connections: WeakSet[asyncpg.Connection[Any]] = WeakSet()
+        self._connections: set[asyncpg.Connection[Any]] = set()  # open, in the pool or not
         _, self._arguments = self.engine.dialect.create_connect_args(self.url)
 
     def __repr__(self) -> str:
@@ -92,6 +91,7 @@ class Database:
             connection.terminate()
             raise
         self._connections.add(connection)
+        connection.add_termination_listener(self._connections.discard)
         return connection
 
     async def ping(self) -> None:
@@ -102,6 +102,5 @@ class Database:
     async def aclose(self) -> None:
         """Close every pooled connection, and end those that were made outside of the pool."""
         await self.engine.dispose()
-        for connection in list(self._connections):
-            if not connection.is_closed():
-                connection.terminate()
+        for connection in tuple(self._connections):
+            connection.terminate()

@@ -10,7 +10,6 @@ import asyncpg
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -59,11 +58,9 @@ async def pending(database: Database) -> list[str]:
     """
     async with database.engine.connect() as connection:
         current = await _current(connection)
-    script = ScriptDirectory.from_config(_config())
-    try:
-        revisions = list(script.iterate_revisions("head", current or "base"))
-    except CommandError:
+    if _is_ahead(current):
         return []
+    revisions = list(_script().iterate_revisions("head", current or "base"))
     return [revision.revision for revision in reversed(revisions)]
 
 
@@ -84,7 +81,11 @@ async def _run(url: str, revision: str, *, down: bool = False) -> list[str]:
         async with database.engine.connect() as connection:
             await _become_owner(connection)
             applied: list[str] = []
-            await connection.run_sync(_upgrade, revision, applied, down)
+            if _is_ahead(await _current(connection)):
+                # An older version is deployed again on the newer schema, made to carry it.
+                _log.warning("the database is ahead of this version; nothing was migrated")
+            else:
+                await connection.run_sync(_walk, revision, applied, down)
             if not down:
                 await _make_partitions(connection)
     except (DBAPIError, SQLAlchemyError, NotDurable, *DATABASE_ERRORS) as error:
@@ -94,16 +95,9 @@ async def _run(url: str, revision: str, *, down: bool = False) -> list[str]:
     return applied
 
 
-def _upgrade(connection: Connection, revision: str, applied: list[str], down: bool) -> None:  # noqa: FBT001 — run_sync passes positions
+def _walk(connection: Connection, revision: str, applied: list[str], down: bool) -> None:  # noqa: FBT001 — run_sync passes positions
     config = _config({"connection": connection, "applied": applied})
-    if down:
-        command.downgrade(config, revision)
-        return
-    try:
-        command.upgrade(config, revision)
-    except CommandError:
-        # An older version is deployed again on the newer schema, which is made to carry it.
-        _log.warning("the database is ahead of this version; nothing was migrated")
+    (command.downgrade if down else command.upgrade)(config, revision)
 
 
 async def _become_owner(connection: AsyncConnection) -> None:
@@ -133,10 +127,12 @@ async def _become_owner(connection: AsyncConnection) -> None:
 
 async def _current(connection: AsyncConnection) -> str | None:
     table = await connection.execute(text("SELECT to_regclass('alembic_version') IS NOT NULL"))
-    if not table.scalar_one():
-        return None
-    version = await connection.execute(text("SELECT version_num FROM alembic_version"))
-    return version.scalar_one_or_none()
+    version = None
+    if table.scalar_one():
+        rows = await connection.execute(text("SELECT version_num FROM alembic_version"))
+        version = rows.scalar_one_or_none()
+    await connection.commit()
+    return version
 
 
 async def _make_partitions(connection: AsyncConnection) -> None:
@@ -189,6 +185,15 @@ def _explain(error: BaseException) -> str:
         case OSError() | TimeoutError():
             return f"PostgreSQL cannot be reached: {cause or 'no answer in time'}"
     return f"PostgreSQL refused it: {cause}"
+
+
+def _is_ahead(current: str | None) -> bool:
+    known = {revision.revision for revision in _script().walk_revisions()}
+    return current is not None and current not in known
+
+
+def _script() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
 
 
 def _config(attributes: Mapping[str, Any] | None = None) -> Config:
