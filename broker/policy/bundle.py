@@ -20,6 +20,7 @@ import hashlib
 import io
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +31,7 @@ import orjson
 from opapywasm.errors import OpaWasmError
 
 from broker.errors import ConfigurationError
-from broker.policy.compiler import compile_bundle, find_calls, find_opa
+from broker.policy.compiler import DEADLINE, compile_bundle, find_calls, find_opa
 from broker.policy.engine import ENTRYPOINT
 from broker.policy.guest import MAX_DATA, compile_module, read_metadata
 from broker.policy.snapshot import MAX_BYTES, MAX_FILES, take_snapshot, write_snapshot
@@ -54,8 +55,8 @@ class Bundle:
     modules: Mapping[str, bytes] = field(repr=False)  # the Rego by path; none if it was loaded
 
 
-def build_bundle(folder: Path, *, opa: Path | None = None) -> Bundle:
-    """Compile a policy folder. Blocks for about a tenth of a second.
+def build_bundle(folder: Path, *, opa: Path | None = None, deadline: float = DEADLINE) -> Bundle:
+    """Compile a policy folder. Blocks for some tenths of a second, at most ``deadline`` seconds.
 
     Raises ``ConfigurationError`` that names file and line, or the built-in.
     """
@@ -64,7 +65,7 @@ def build_bundle(folder: Path, *, opa: Path | None = None) -> Bundle:
     with tempfile.TemporaryDirectory(prefix="broker-policy-") as name:
         root, archive = Path(name, "root"), Path(name, "bundle.tar.gz")
         write_snapshot(snapshot, root)
-        compile_bundle(compiler, root, archive, ENTRYPOINT, folder)
+        compile_bundle(compiler, root, archive, ENTRYPOINT, folder, deadline=deadline)
         modules = {name: text for name, text in snapshot.items() if name.endswith(".rego")}
         bundle, _ = _read_archive(archive, folder, modules)
         missing = _missing_builtins(bundle, folder)
@@ -123,13 +124,13 @@ def _read_archive(
         files = dict(_members(path))
         data = orjson.loads(files[_DATA])
         manifest = orjson.loads(files.get(_MANIFEST, b"{}"))
-    except OSError as error:
-        why = error.strerror or "it is no gzip"
-        raise ConfigurationError(f"policy.path: {shown}: cannot be read ({why})") from error
     except KeyError as error:
         raise ConfigurationError(f"policy.path: {shown} is no bundle: no {error} in it") from None
-    except (tarfile.TarError, EOFError, ValueError) as error:
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError) as error:
         raise ConfigurationError(f"policy.path: {shown} is no bundle ({error})") from None
+    except OSError as error:
+        why = f"cannot be read ({error.strerror})"
+        raise ConfigurationError(f"policy.path: {shown}: {why}") from error
     if not isinstance(data, dict) or not isinstance(manifest, dict):
         raise ConfigurationError(f"policy.path: {shown}: its data or manifest is no object")
     if _WASM not in files:
@@ -145,13 +146,15 @@ def _read_archive(
 
 
 def _members(path: Path) -> Iterable[tuple[str, bytes]]:
-    """Yield the files of an archive, within bounds that are checked before each is read."""
-    size = 0
-    with tarfile.open(path, "r:gz") as archive:
+    """Yield the files of an archive that is whole and within bounds."""
+    with gzip.open(path) as packed:
+        unpacked = packed.read(_MAX_ARCHIVE + 1)  # to the end, where its checksum is
+    if len(unpacked) > _MAX_ARCHIVE:
+        raise ValueError(f"larger than {_MAX_ARCHIVE >> 20} MiB")
+    with tarfile.open(fileobj=io.BytesIO(unpacked), mode="r:") as archive:
         for number, member in enumerate(archive):
-            size += member.size
-            if number > MAX_FILES or size > _MAX_ARCHIVE:
-                raise ValueError(f"larger than {MAX_FILES} files or {_MAX_ARCHIVE >> 20} MiB")
+            if number > MAX_FILES:
+                raise ValueError(f"more than {MAX_FILES} files")
             content = archive.extractfile(member) if member.isreg() else None
             if content is not None:
                 yield member.name.removeprefix("./").lstrip("/"), content.read()

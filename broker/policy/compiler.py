@@ -70,7 +70,9 @@ def run_opa(
         raise ConfigurationError(f"{opa}: cannot be run ({error.strerror})") from error
 
 
-def compile_bundle(opa: Path, root: Path, archive: Path, entrypoint: str, shown: Path) -> None:
+def compile_bundle(
+    opa: Path, root: Path, archive: Path, entrypoint: str, shown: Path, *, deadline: float
+) -> None:
     """Compile the bundle root to a bundle with WebAssembly. ``shown`` is what errors call it."""
     # -b: without it the schemas would be read as data. In the root and by ``.``: the paths that
     # opa compiles into the module are then the same wherever it runs.
@@ -81,6 +83,7 @@ def compile_bundle(opa: Path, root: Path, archive: Path, entrypoint: str, shown:
             *("-o", str(archive), "-b", "."),
         ],
         folder=root,
+        deadline=deadline,
     )
     if ended.returncode != 0:
         text = explain(ended.stderr or ended.stdout, shown)
