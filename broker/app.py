@@ -114,6 +114,7 @@ class Broker:
         self._wired: _Wired | None = None
         self._stop = asyncio.Event()
         self._ending = asyncio.Event()  # the last to stop: the audit writer
+        self._stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
         self.failed = asyncio.Event()  # a part that must never end has ended
         public = build_public_app(
@@ -202,6 +203,7 @@ class Broker:
 
     async def stop(self) -> None:
         """Finish the requests that are under way, record the end, and close everything."""
+        self._stopping = True
         self._public.stop()
         self._admin.stop()
         await _settled(self._named("listener", "admin-listener"))
@@ -323,7 +325,7 @@ class Broker:
         def ended(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
             error = None if task.cancelled() else task.exception()
-            if error is not None or not (may_end or self._stop.is_set()):
+            if error is not None or not (may_end or self._stopping):
                 # Whatever it was, a process without one of its parts must not look healthy.
                 _log.critical(
                     "a part of the broker has ended", extra={"part": name}, exc_info=error

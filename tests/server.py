@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from tests.wire import Form, basic, exchange_form
 
 ROOT = Path(__file__).parents[1]
 FORM = "application/x-www-form-urlencoded"
+_TLS = ssl.create_default_context()  # never used, and costly to make for each test
 _READY_WITHIN = 60  # seconds: policy is compiled in it
 
 
@@ -200,7 +202,7 @@ async def talk_to(process: BrokerProcess, auditor_url: str) -> Any:
     rows = await asyncpg.connect(auditor_url)
     try:
         since = await rows.fetchval("SELECT coalesce(max(seq), 0) FROM audit_event")
-        async with httpx.AsyncClient(timeout=10) as client:
+        async with httpx.AsyncClient(timeout=10, verify=_TLS) as client:
             yield BrokerClient(process, client, rows, since)
     finally:
         await rows.close()

@@ -50,7 +50,11 @@ def configure(*, otlp_endpoint: str | None, trace_ratio: float) -> Telemetry:
     GCCollector(registry=registry)
     metrics.set_meter_provider(
         MeterProvider(
-            metric_readers=[PrometheusMetricReader(disable_target_info=True, registry=registry)],
+            metric_readers=[
+                PrometheusMetricReader(
+                    disable_target_info=True, scope_info_enabled=False, registry=registry
+                )
+            ],
             resource=resource,
             exemplar_filter=AlwaysOffExemplarFilter(),
             views=[

@@ -54,7 +54,7 @@ def configure_logs(level: str) -> None:
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # These log every connection and statement; what matters of it the broker says itself.
-    for name in ("httpx", "httpcore", "sqlalchemy.engine", "uvicorn.access", "asyncio"):
+    for name in ("httpx", "httpcore", "sqlalchemy.engine", "uvicorn", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
