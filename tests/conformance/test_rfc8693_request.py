@@ -231,7 +231,9 @@ async def test_s2_2_2_a_target_that_cannot_be_served_refuses_all(broker, audienc
     assert 1 == len(await broker.audited())
 
 
-@pytest.mark.row("TX-2.1-13", "TX-2.1-14", "TX-2.2.1-02", "TX-2.2.1-03", "TX-2.2.1-05")
+@pytest.mark.row(
+    *("TX-2.1-13", "TX-2.1-14", "TX-2.2.1-02", "TX-2.2.1-03", "TX-2.2.1-05", "D-14"),
+)
 @pytest.mark.parametrize(
     ("requested", "issued"), [(None, ACCESS_TOKEN), (ACCESS_TOKEN, ACCESS_TOKEN), (JWT, JWT)]
 )

@@ -76,7 +76,7 @@ def test_of_fifty_at_once_in_two_processes_one_succeeds(clean):
     assert [0, 1] == won
 
 
-@pytest.mark.row("ATK-RPL-01")
+@pytest.mark.row("ATK-RPL-01", "CVE-2026-9802")
 async def test_what_was_claimed_stays_claimed_after_a_restart(clean):
     """Of ours: nothing is remembered in the process."""
     outcomes = []
