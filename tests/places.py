@@ -66,14 +66,19 @@ class ReplayMemory:
 
 def authenticator(replay: Any = None, throttle: Any = None, **overrides: Any) -> Any:
     """An authenticator of the test configuration; an override is a section of it."""
-    settings = Settings.model_validate(document(**overrides))
     return ClientAuthenticator(
-        ClientRegistry(settings),
-        issuer=settings.issuer,
+        _registry_of(json.dumps(overrides)),
+        issuer=BROKER_ISSUER,
         token_endpoint=TOKEN_ENDPOINT,
-        throttle=throttle or Unthrottled(),
-        replay=replay or ReplayMemory(),
+        # By identity: an empty throttle has the length 0.
+        throttle=Unthrottled() if throttle is None else throttle,
+        replay=ReplayMemory() if replay is None else replay,
     )
+
+
+@lru_cache(maxsize=64)
+def _registry_of(written: str) -> ClientRegistry:
+    return ClientRegistry(Settings.model_validate(document(**json.loads(written))))
 
 
 @cache
