@@ -87,6 +87,7 @@ def test_what_could_not_be_recorded_is_counted_on():
     assert {"client.unknown": 3} == dict(again.counts)
 
 
+@pytest.mark.row("OP-06")
 def test_a_clock_that_steps_back_stops_no_row_for_long():
     """Ours: the interval begins anew instead of lasting until the clock has caught up."""
     budget = RefusalBudget(rows=1, per=MINUTE)

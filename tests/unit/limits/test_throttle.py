@@ -115,6 +115,7 @@ def test_memory_is_bounded(throttle):
     assert 300 == len(throttle)
 
 
+@pytest.mark.row("OP-06")
 def test_a_clock_that_steps_back_locks_nobody_out_and_frees_nobody(throttle):
     """NTP may do that; the wait stays what it was."""
     flood(throttle, "svc-a", HOME, 50)
