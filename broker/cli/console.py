@@ -42,5 +42,6 @@ def short_revision(revision: str) -> str:
 def printable(text: str) -> str:
     """Return text of others with what a terminal would obey, or turn around, made harmless."""
     return "".join(
-        char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text
+        char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}"
+        for char in text.expandtabs(4)
     )

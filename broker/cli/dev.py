@@ -149,12 +149,12 @@ async def _tell(console: Console, stage: Stage) -> list[str]:
 
 
 def _print_verdict(console: Console, faults: list[str]) -> None:
-    console.print()
     if not faults:
         text = "  ✓ Both tokens verify by the published keys, and every answer has its row."
         console.print(Text(text, "good"))
     for fault in faults:
         console.print(Text(f"  ✗ {fault}", "bad"))
+    console.print()
 
 
 async def _serve(console: Console, stage: Stage, stop: asyncio.Event) -> None:

@@ -144,7 +144,9 @@ def print_audit(console: Console, rows: Sequence[Recorded]) -> None:
         outcome = Text(f"{'✗' if row.refused else '✓'} {row.outcome}", no_wrap=True)
         outcome.stylize("bad" if row.refused else "good")
         acting = (Text(" for ".join(row.actors)),) if wide else ()
-        table.add_row(f"{row.at:%H:%M:%S}", row.client, row.target, row.subject, *acting, outcome)
+        table.add_row(
+            f"{row.at.astimezone():%H:%M:%S}", row.client, row.target, row.subject, *acting, outcome
+        )
     console.print(Padding(table, _BLOCK))
 
 
@@ -169,7 +171,8 @@ def print_reloaded(console: Console, reloaded: Reloaded, revision: str) -> None:
         console.print(line.append(f" after {reloaded.seconds:.1f} s", "quiet"))
         return
     console.print(line.append("✗ ", "bad").append(f"{names}: not live, {revision} stays in force"))
-    console.print(Padding(Text(printable(reloaded.fault)), (0, 2, 0, 12)))
+    fault = reloaded.fault.removeprefix("policy.path: ").replace(f"{Path.cwd()}/", "")
+    console.print(Padding(Text(printable(fault)), (0, 2, 0, 12)))
 
 
 def _stamped(at: datetime) -> Text:
@@ -224,5 +227,5 @@ def _print_text(console: Console, text: str) -> None:
 
 def _print_lines(console: Console, text: str) -> None:
     for line in text.splitlines():
-        console.print(Text(f"  {line}", "link"), soft_wrap=True)
+        console.print(Text(line, "link"), soft_wrap=True)
     console.print()

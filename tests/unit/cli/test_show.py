@@ -116,7 +116,7 @@ def test_a_row_of_the_audit_trail_is_one_line():
 
     (line,) = [line for line in lines if "✗" in line]
     assert line.split() == [
-        *("03:04:05", "inventory", "inventory", "alice"),
+        *(f"{row.at.astimezone():%H:%M:%S}", "inventory", "inventory", "alice"),
         *("✗", "subject_token.audience_mismatch"),
     ]
     assert "inventory for checkout" in printed(lambda c: print_audit(c, [row]), 110)
