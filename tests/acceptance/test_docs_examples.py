@@ -20,6 +20,7 @@ from tests.markdown import ROOT, blocks, name_of, pages
 READY = 90.0  # seconds; a first start makes a database and compiles the policy
 BIN = Path(sys.executable).parent
 INDEX = ROOT / "docs" / "index.md"
+README = ROOT / "README.md"
 LIBRARIES = ROOT / "docs" / "how-to" / "connect-a-library.md"
 POLICY = ROOT / "docs" / "how-to" / "write-a-policy.md"
 
@@ -110,6 +111,11 @@ async def test_a_newcomer_has_a_token_from_the_first_page(dev: Dev) -> None:
     assert "inventory.read" == answer["scope"]
     assert "inventory" in shown
     assert answer["access_token"] not in shown
+
+    # The front page, where the reader may have come from.
+    for block in blocks(README):
+        if block.mark == "run":
+            await asyncio.to_thread(dev.shell, block.text)
 
     # The same with a library, as its page has it.
     block = next(block for block in blocks(LIBRARIES) if block.language == "python")
