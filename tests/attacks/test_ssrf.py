@@ -6,9 +6,12 @@ import time
 import pytest
 
 from broker.issuers.fetch import FetchFailed, FetchFault, GuardedFetcher, build_tls
-from tests.jwts import subject_jwt
+from broker.settings import Settings
+from broker.tokens.verify import TokenVerifier
+from tests.configuration import document
+from tests.jwts import IDP, subject_jwt
 from tests.loopback import drip, http_answer, json_answer, loopback
-from tests.verification import refused, registry, subject, verifier
+from tests.verification import refused, registry, subject
 
 
 @pytest.fixture(scope="module")
@@ -138,31 +141,48 @@ async def test_a_redirect_is_not_followed(tls):
         assert ["/"] == server.paths
 
 
-@pytest.mark.row("ATK-SSRF-02", "ATK-HDR-01")
+@pytest.mark.row("ATK-SSRF-02", "ATK-HDR-01", "JW-11")
 @pytest.mark.parametrize(
-    "claims",
+    ("claims", "expected"),
     [
-        pytest.param({"iss": "https://evil.test"}, id="unconfigured-issuer"),
+        pytest.param({"iss": "https://evil.test"}, "issuer_unknown", id="unconfigured-issuer"),
+        pytest.param({"iss": "https://idp.test/"}, "issuer_unknown", id="issuer-misspelt"),
         pytest.param(
-            {"iss": "https://evil.test", "header": {"jku": "https://evil.test"}}, id="jku"
+            {"iss": "https://evil.test", "header": {"jku": "https://evil.test"}},
+            "issuer_unknown",
+            id="jku",
         ),
-        pytest.param({"header": {"jku": "https://evil.test", "kid": "x"}}, id="jku-of-an-issuer"),
-        pytest.param({"header": {"x5u": "https://evil.test", "kid": "x"}}, id="x5u-of-an-issuer"),
+        pytest.param(
+            {"header": {"jku": "https://evil.test", "kid": "x"}}, "unavailable", id="jku-and-kid"
+        ),
+        pytest.param(
+            {"header": {"x5u": "https://evil.test", "kid": "x"}}, "unavailable", id="x5u-and-kid"
+        ),
+        pytest.param({"header": {"kid": "https://evil.test/"}}, "unavailable", id="kid"),
+        pytest.param({"header": {"alg": "HS256"}}, "algorithm_not_allowed", id="algorithm"),
+        pytest.param({"jwks_uri": "https://evil.test"}, "unavailable", id="claim"),
     ],
 )
-async def test_nothing_in_a_token_makes_anybody_look_up_a_name(claims):
-    """ATK-SSRF-02: zero DNS queries; keys come from the configuration alone."""
-    resolver = Resolver()
-    registry([], resolve=resolver)
+async def test_nothing_in_a_token_makes_anybody_look_up_a_name(claims, expected):
+    """ATK-SSRF-02: names come from the configuration; for an unknown issuer there is no query."""
+    resolver = Resolver(("127.0.0.1",))
+    (idp,) = (each for each in document()["issuers"] if each["issuer"] == IDP)
+    fetched = {name: value for name, value in idp.items() if name != "jwks"}
+    configured = Settings.model_validate(
+        document(
+            issuers=[fetched | {"jwks_uri": "https://keys.idp.test/jwks"}], clients=[], targets=[]
+        )
+    )
+    using = TokenVerifier(
+        registry(configured.issuers, resolve=resolver),
+        issuer=configured.issuer,
+        clients=configured.clients,
+        targets=configured.targets,
+    )
+    reason = await refused(subject(subject_jwt(**claims), verifier=using))
 
-    assert await refused(subject(subject_jwt(**claims))) in {
-        "subject_token.issuer_unknown",
-        "subject_token.key_unknown",
-    }
-    assert [] == resolver.asked
-    assert (
-        await subject(subject_jwt(header={"jku": "https://evil.test"}), verifier=verifier())
-    ).jti
+    assert expected == reason.partition(".")[2]
+    assert (["keys.idp.test"] if expected == "unavailable" else []) == resolver.asked
 
 
 @pytest.mark.row("ATK-SSRF-03")
