@@ -5,6 +5,7 @@ import contextlib
 import datetime as dt
 import ipaddress
 import json
+import re
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -42,6 +43,7 @@ class Loopback:
     answers: dict[str, Callable[[], Answer] | Answer] = field(default_factory=dict)
     paths: list[str] = field(default_factory=list)
     hosts: list[str] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
     connections: int = 0
     port: int = 0
     scheme: str = "http"
@@ -71,6 +73,9 @@ class Loopback:
             for line in head.split("\r\n")
             if line.lower().startswith("host:")
         ]
+        length = re.search(r"(?im)^content-length: *([0-9]+)", head)
+        # What a client sends is read, or closing would reset the connection under the answer.
+        self.bodies.append(await reader.readexactly(int(length[1]) if length else 0))
         answer = self.answers.get(path, http_answer(b"{}", status="404 Not Found"))
         answer = answer() if callable(answer) else answer
         if isinstance(answer, bytes):
