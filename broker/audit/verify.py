@@ -43,20 +43,20 @@ _BATCHES: Final = (
 )
 # One look-up in the index for each writer, instead of a scan of every row.
 _WRITERS: Final = """
-WITH RECURSIVE event_writer (id) AS (
+WITH RECURSIVE event_writer (name) AS (
     (SELECT writer FROM audit_event ORDER BY writer LIMIT 1)
     UNION ALL
-    SELECT (SELECT writer FROM audit_event WHERE writer > id ORDER BY writer LIMIT 1)
-    FROM event_writer WHERE id IS NOT NULL
-), batch_writer (id) AS (
+    SELECT (SELECT writer FROM audit_event WHERE writer > name ORDER BY writer LIMIT 1)
+    FROM event_writer WHERE name IS NOT NULL
+), batch_writer (name) AS (
     (SELECT writer FROM audit_batch ORDER BY writer LIMIT 1)
     UNION ALL
-    SELECT (SELECT writer FROM audit_batch WHERE writer > id ORDER BY writer LIMIT 1)
-    FROM batch_writer WHERE id IS NOT NULL
-)
-SELECT id, (SELECT last_seq FROM audit_batch WHERE writer = id ORDER BY number DESC LIMIT 1) AS rows
-FROM (SELECT id FROM event_writer UNION SELECT id FROM batch_writer) AS writer
-WHERE id IS NOT NULL ORDER BY id
+    SELECT (SELECT writer FROM audit_batch WHERE writer > name ORDER BY writer LIMIT 1)
+    FROM batch_writer WHERE name IS NOT NULL
+), every_writer (name) AS (SELECT name FROM event_writer UNION SELECT name FROM batch_writer)
+SELECT name,
+       (SELECT last_seq FROM audit_batch WHERE writer = name ORDER BY number DESC LIMIT 1) AS rows
+FROM every_writer WHERE name IS NOT NULL ORDER BY name
 """
 
 
@@ -134,9 +134,9 @@ async def _verify(connection: Any, progress: Callable[[int, int], None]) -> Repo
     writers = await connection.fetch(_WRITERS)
     total = sum(row["rows"] or 0 for row in writers)
     for row in writers:
-        rows = _Rows(await connection.cursor(_ROWS, row["id"]))
-        batches = connection.cursor(_BATCHES, row["id"], prefetch=_CHUNK)
-        check = _WriterCheck(row["id"], report)
+        rows = _Rows(await connection.cursor(_ROWS, row["name"]))
+        batches = connection.cursor(_BATCHES, row["name"], prefetch=_CHUNK)
+        check = _WriterCheck(row["name"], report)
         async for batch in batches:
             check.begin(batch)
             async for chunk in rows.up_to(batch["last_seq"]):
