@@ -208,6 +208,8 @@ class Connection(HttpToolsProtocol):
 
     def _enter(self, phase: Phase, time: float) -> None:
         self.phase = phase
+        # Another request is no reason to keep an answer for longer that nobody reads.
+        time = min(time, self.bounds.read_time) if self.flow.write_paused else time
         self.deadline = self.loop.time() + time
         self._received = 0
 

@@ -50,10 +50,8 @@ class Listener:
 
     @property
     def port(self) -> int:
-        """The port that was bound, also where it was given as 0."""
-        if self._socket is None:
-            raise RuntimeError("the listener is not bound")
-        return int(self._socket.getsockname()[1])
+        """The port: once it is bound also where it was given as 0."""
+        return self._address[1]
 
     @property
     def connections(self) -> int:
@@ -65,14 +63,15 @@ class Listener:
 
         Raises ``OSError`` if the port is taken.
         """
-        host, port = self._address
+        host = self._address[0]
         self._socket = socket.create_server(
-            (host, port),
+            self._address,
             family=socket.AF_INET6 if ":" in host else socket.AF_INET,
             # Listening now, since two sockets may be bound to one port until one of them listens.
             backlog=self._server.config.backlog,
             dualstack_ipv6=host == "::",
         )
+        self._address = (host, self._socket.getsockname()[1])
         return self.port
 
     async def serve(self) -> None:
