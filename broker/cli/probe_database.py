@@ -1,17 +1,16 @@
 """What the outside says of the database: reachable, durable, migrated, entered rightly."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+import asyncio
+from collections.abc import Iterator
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
-
-import asyncpg
+from typing import Final
 
 from broker.cli.findings import Finding, bad, good, warning
 from broker.cli.probe_issuers import judge_skew
-from broker.db.durability import NotDurable
 from broker.db.embedded import EmbeddedPostgres
-from broker.db.engine import DATABASE_ERRORS, Database
+from broker.db.engine import Database
+from broker.db.examine import CannotEnter, Role, examine_role, examine_server
 from broker.db.migrate import partition_days_left, pending
 from broker.errors import ConfigurationError
 from broker.keys.envelope import Envelope, Unsealable, load_kek
@@ -23,24 +22,6 @@ _FEW_DAYS: Final = 7
 _MAX_SKEW: Final = timedelta(seconds=30)
 _MIGRATE: Final = "run: broker migrate, as the owner of the tables (database.owner_url)"
 
-# What the broker does with each table, and what it must not be able to do.
-_NEEDED: Final = {
-    "audit_event": ("SELECT", "INSERT"),
-    "audit_batch": ("SELECT", "INSERT"),
-    "replay_claim": ("SELECT", "INSERT", "DELETE"),
-    "signing_key": ("SELECT", "INSERT", "UPDATE"),
-    "key_generation": ("SELECT", "INSERT", "UPDATE"),
-}
-_FORBIDDEN: Final = dict.fromkeys(
-    ("audit_event", "audit_batch"), ("UPDATE", "DELETE", "TRUNCATE", "TRIGGER")
-)
-_RIGHTS: Final = """
-SELECT current_user AS role,
-       (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser,
-       EXISTS (SELECT FROM pg_class WHERE relname = 'audit_event'
-               AND pg_has_role(current_user, relowner, 'USAGE')) AS owner
-"""
-
 
 async def probe_database(settings: Settings) -> list[Finding]:
     """Return what is to be said of the database that the configuration names."""
@@ -50,116 +31,54 @@ async def probe_database(settings: Settings) -> list[Finding]:
         if not embedded.running:
             text = f"embedded in {settings.database.data_dir}, and not running now"
             return [good("database", f"{text}: it starts with the broker")]
-        embedded.start()  # joins the one that runs
+        await asyncio.to_thread(embedded.start)  # joins the one that runs
         database = Database(embedded.app_url)
     else:
         database = Database(url.get_secret_value())
     async with aclosing(database):
-        findings = await _connected(database)
-        if any(finding.mark for finding in findings):
-            return findings
-        async for finding in _schema(database):
-            findings.append(finding)
-        if not any(finding.mark for finding in findings):
-            findings += await _rights(database)
-            findings += await _keys(settings, database)
+        try:
+            server = await examine_server(database)
+        except CannotEnter as cannot:
+            return [bad("database", cannot.text, cannot.remedy)]
+        text = f"{server.where} answers, PostgreSQL {server.version}, commits are durable"
+        findings = [
+            good("database", text),
+            judge_skew("clock of the database", server.skew, allowed=_MAX_SKEW),
+        ]
+        missing = await pending(database)
+        if missing:
+            # Without the tables there is nothing more to look at.
+            count = "1 migration is" if len(missing) == 1 else f"{len(missing)} migrations are"
+            text = f"{count} not applied: {', '.join(missing)}"
+            return [*findings, bad("migrations", text, _MIGRATE)]
+        findings += [good("migrations", "all are applied"), await _partitions(database)]
+        findings += _judge_role(await examine_role(database))
+        findings += await _keys(settings, database)
         return findings
 
 
-async def _connected(database: Database) -> list[Finding]:
-    host = database.url.host or database.url.query.get("host", "?")
-    where = f"{host}/{database.url.database}"
-    before = datetime.now(UTC)
-    try:
-        connection = await database.connect()
-    except NotDurable as error:
-        return [bad("database", str(error), "set it in postgresql.conf, or for the role")]
-    except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError):
-        return [
-            bad("database", f"{where} refuses this role or password", "check both in database.url")
-        ]
-    except asyncpg.InvalidCatalogNameError:
-        return [bad("database", f"{where} does not exist", "create it, then run: broker migrate")]
-    except DATABASE_ERRORS as error:
-        return [
-            bad(
-                "database",
-                f"{where} does not answer ({type(error).__name__})",
-                "check host and port in database.url, that PostgreSQL runs, and the firewall",
-            )
-        ]
-    try:
-        version = connection.get_server_version()
-        before = datetime.now(UTC)
-        theirs = await connection.fetchval("SELECT clock_timestamp()")
-        after = datetime.now(UTC)
-    finally:
-        await connection.close()
-    # Read between the two, so it is compared with the middle.
-    skew = theirs - (before + (after - before) / 2)
-    return [
-        good("database", f"{where} answers, PostgreSQL {version.major}, commits are durable"),
-        judge_skew("clock of the database", skew, allowed=_MAX_SKEW),
-    ]
-
-
-async def _schema(database: Database) -> AsyncIterator[Finding]:
-    missing = await pending(database)
-    if missing:
-        count = "1 migration is" if len(missing) == 1 else f"{len(missing)} migrations are"
-        yield bad("migrations", f"{count} not applied: {', '.join(missing)}", _MIGRATE)
-        return
-    yield good("migrations", "all are applied")
+async def _partitions(database: Database) -> Finding:
     days = await partition_days_left(database)
     if days < 1:
-        yield bad("audit partitions", "there is none for tomorrow", _MIGRATE)
-    elif days < _FEW_DAYS:
-        yield warning("audit partitions", f"they last for {days} more days", _MIGRATE)
-    else:
-        yield good("audit partitions", f"they last for {days} more days")
+        return bad("audit partitions", "there is none for tomorrow", _MIGRATE)
+    text = f"they last for {days} more days"
+    if days < _FEW_DAYS:
+        return warning("audit partitions", text, _MIGRATE)
+    return good("audit partitions", text)
 
 
-async def _rights(database: Database) -> list[Finding]:
-    connection = await database.connect()
-    try:
-        role = dict(await connection.fetchrow(_RIGHTS) or {})
-        lacking = await _held(connection, _NEEDED, held=False)
-        excessive = await _held(connection, _FORBIDDEN, held=True)
-    finally:
-        await connection.close()
-    return list(_judge_rights(role, lacking, excessive))
-
-
-async def _held(
-    connection: "asyncpg.Connection[Any]", rights: Mapping[str, tuple[str, ...]], *, held: bool
-) -> list[str]:
-    found = []
-    for table, privileges in rights.items():
-        for privilege in privileges:
-            has = await connection.fetchval(
-                "SELECT has_table_privilege(current_user, $1, $2)", table, privilege
-            )
-            if has is held:
-                found.append(f"{privilege} on {table}")
-    return found
-
-
-def _judge_rights(
-    role: dict[str, Any], lacking: list[str], excessive: list[str]
-) -> Iterator[Finding]:
-    name = f"role {role['role']}"
+def _judge_role(role: Role) -> Iterator[Finding]:
+    name = f"role {role.name}"
     mend = "connect as broker_app; deploy/postgres/roles.sh makes the roles"
-    if role["superuser"]:
+    if role.is_superuser:
         yield bad(name, "is a superuser, so it could change what is recorded", mend)
-        return
-    if role["owner"]:
+    elif role.is_owner:
         yield bad(name, "owns the audit tables, so it could change what is recorded", mend)
-        return
-    if excessive:
-        yield bad(name, f"may change what is recorded: {', '.join(excessive)}", mend)
-    if lacking:
-        yield bad(name, f"lacks {', '.join(lacking)}", _MIGRATE)
-    if not excessive and not lacking:
+    elif role.excessive:
+        yield bad(name, f"may change what is recorded: {', '.join(role.excessive)}", mend)
+    elif role.lacking:
+        yield bad(name, f"lacks {', '.join(role.lacking)}", _MIGRATE)
+    else:
         yield good(name, "can add to the audit trail and not change it")
 
 
@@ -170,8 +89,8 @@ async def _keys(settings: Settings, database: Database) -> list[Finding]:
     except StoreUnavailable:
         return [bad("signing keys", "they cannot be read", _MIGRATE)]
     findings = []
-    kek_file = settings.keys.kek_file
-    if stored and kek_file is not None:
+    kek_file = settings.keys.kek_file or settings.database.data_dir / "kek"
+    if stored:
         try:
             envelope = Envelope(load_kek(kek_file))
             for row in stored:

@@ -313,3 +313,41 @@ async def test_settings_that_cannot_be_read_end_it(tmp_path: Path):
         result.exit_code,
         [each["subject"] for each in json.loads(result.stdout)["findings"]],
     )
+
+
+async def test_partitions_that_run_out_are_named(tmp_path: Path, fresh: OneDatabase):
+    """The audit trail has a table for each day, and without one nothing is issued."""
+    execute(
+        fresh.owner_url,
+        """
+        DO $$ DECLARE name text; BEGIN
+            FOR name IN SELECT inhrelid::regclass::text FROM pg_inherits
+                WHERE inhparent = 'audit_event'::regclass ORDER BY 1 OFFSET 4
+            LOOP EXECUTE 'DROP TABLE ' || name; END LOOP;
+        END $$
+        """,
+    )
+
+    finding = found(await examine(tmp_path, database_url=fresh.app_url), "audit partitions")
+
+    assert "warning" == finding["mark"], finding
+    assert "broker migrate" in finding["remedy"]
+
+
+async def test_a_key_encryption_key_that_opens_nothing_is_named(tmp_path: Path, fresh: OneDatabase):
+    """Most often that of another installation, or one made anew after a restore."""
+    execute(
+        fresh.owner_url,
+        """
+        INSERT INTO signing_key (kid, algorithm, state, generation, public_jwk, wrapped_key,
+                                 wrapped_dek, created_at, activated_at)
+        VALUES ('k', 'ES256', 'active', 1, '{}', '\\x01', '\\x01', now(), now())
+        """,
+    )
+
+    result = await examine(tmp_path, database_url=fresh.app_url)
+
+    kek = [each for each in findings(result) if each["subject"] == "keys.kek_file"]
+    assert "does not open the signing keys in this database" in {each["text"] for each in kek}
+    keys = found(result, "signing keys ES256")
+    assert ("warning", True) == (keys["mark"], "no standby" in keys["text"])
