@@ -170,9 +170,12 @@ def test_it_serves_on_until_it_is_told_to_stop(folder: Path, start):
     rule.write_text(text)
     dev.wait_for("depth.rego: live as")
     dev.wait_for("✓ checkout at inventory for alice", times=3)
+    doctor, query = (run_printed(dev, command) for command in ("doctor", "audit query"))
     dev.process.send_signal(signal.SIGTERM)
 
     assert 0 == dev.wait(), dev.text
+    assert "runs here and is ready" in doctor
+    assert "policy.scope_not_held" in query
     claims = [unverified_claims(answer["access_token"]) for answer in (first, second, third)]
     assert [120, 30, 30] == [each["exp"] - each["iat"] for each in claims]
     assert re.search(r"depth\.rego:\s*\d+", dev.text.partition("not live")[2])
@@ -191,6 +194,21 @@ def paste(dev: Dev) -> dict[str, Any]:
         ["sh", "-c", command], cwd=dev.folder, capture_output=True, text=True, check=True
     )
     return json.loads(told.stdout)
+
+
+def run_printed(dev: Dev, command: str) -> str:
+    """Run a command that was printed for this folder, and return what it printed."""
+    (printed,) = re.findall(rf"^(\S+ {command} --config .*)$", dev.text, re.MULTILINE)
+    arguments = [sys.executable, "-m", "broker.cli", *printed.split()[1:]]
+    told = subprocess.run(
+        arguments,
+        cwd=dev.folder,
+        env=os.environ | {"COLUMNS": "200", "PYTHONPATH": IMPORTED_FROM},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return told.stdout
 
 
 @pytest.mark.timeout(300)
