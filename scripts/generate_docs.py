@@ -310,9 +310,9 @@ def _prometheus_name(metric: Metric) -> str:
 
 def conformance() -> str:
     """Every row of the ledger with the tests that name it."""
-    from tests.ledger import load_ledger, tests_by_row  # noqa: PLC0415 — only for its page
+    from tests.ledger import load_ledger, namings_by_row  # noqa: PLC0415 — only for its page
 
-    ledger, tests = load_ledger(), tests_by_row()
+    ledger, tests = load_ledger(), namings_by_row()
 
     def shown_by(row: str) -> str:
         named = tests.get(row, [])

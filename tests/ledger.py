@@ -106,7 +106,7 @@ def find_namings() -> tuple[Naming, ...]:
 
 
 @cache
-def tests_by_row() -> dict[str, list[Naming]]:
+def namings_by_row() -> dict[str, list[Naming]]:
     """Return the tests of each row that has any."""
     by_row: dict[str, list[Naming]] = defaultdict(list)
     for naming in find_namings():
