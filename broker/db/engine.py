@@ -15,7 +15,14 @@ _DRIVER = "postgresql+asyncpg"
 _ACCEPTED = frozenset({"postgres", "postgresql", _DRIVER})
 
 # What a failing database looks like from here; whoever catches these answers 503.
-DATABASE_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+DATABASE_ERRORS = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    # What the driver says if it is asked between the server's farewell and the end of the socket.
+    asyncpg.InternalClientError,
+)
 
 
 def parse_url(url: str) -> URL:
