@@ -10,7 +10,6 @@ from broker.errors import ConfigurationError
 from broker.policy.compiler import explain, run_opa
 
 _DEADLINE: Final = 600.0  # seconds for all of them
-_PASSED_OR_FAILED: Final = frozenset({0, 1, 2})  # what opa exits with if it ran them
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ def _run(opa: Path, folder: Path, *arguments: str) -> Any:  # noqa: ANN401 — J
         deadline=_DEADLINE,
     )
     try:
-        return json.loads(ended.stdout or "[]" if ended.returncode in _PASSED_OR_FAILED else "")
+        return json.loads(ended.stdout if ended.stdout.strip() or ended.stderr.strip() else "[]")
     except ValueError:
         text = explain(ended.stderr or ended.stdout, folder)
         raise ConfigurationError(f"policy.path: the tests cannot be run\n{text}") from None
@@ -87,7 +86,18 @@ def _failed_cases(cases: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _uncovered(files: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines that were not reached, those that follow one another as one span."""
     for name, file in sorted(files.items()):
-        for span in file.get("not_covered") or ():
-            first, last = span["start"]["row"], span["end"]["row"]
-            yield f"{name}:{first}" + (f"-{last}" if last > first else "")
+        first = last = 0
+        for span in sorted(file.get("not_covered") or (), key=lambda each: each["start"]["row"]):
+            if not first or span["start"]["row"] > last + 1:
+                if first:
+                    yield _render_span(name, first, last)
+                first = span["start"]["row"]
+            last = max(last, span["end"]["row"])
+        if first:
+            yield _render_span(name, first, last)
+
+
+def _render_span(name: str, first: int, last: int) -> str:
+    return f"{name}:{first}" + (f"-{last}" if last > first else "")

@@ -1,0 +1,213 @@
+"""``broker policy build | test | check``, as they are typed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from broker.cli.policy import app
+from broker.errors import ConfigurationError
+from broker.policy.bundle import Bundle, load_bundle
+from tests.configuration import document
+from tests.integration.policy.conftest import STOCK
+
+TESTS = """package broker.exchange_test
+
+import data.broker.exchange
+
+test_it_allows if exchange.decision.allow with input as {"n": 1}
+"""
+RULE = """package broker.exchange
+
+decision := {"allow": input.n == 1}
+"""
+
+
+def run(*arguments: object) -> Result:
+    """What the command does."""
+    result = CliRunner().invoke(app, [str(each) for each in arguments], env={"COLUMNS": "200"})
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A policy of one rule with one test."""
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    (folder / "decision.rego").write_text(RULE)
+    (folder / "decision_test.rego").write_text(TESTS)
+    return folder
+
+
+@pytest.fixture
+def edited(policy_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the stock policy, to be broken."""
+    folder = tmp_path / "policies"
+    shutil.copytree(policy_folder, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory, policy_folder: Path) -> Path:
+    """A configuration that names the stock policy."""
+    path = tmp_path_factory.mktemp("config") / "broker.yaml"
+    path.write_text(yaml.safe_dump(document(policy={"path": str(policy_folder)})))
+    return path
+
+
+def findings(*arguments: object) -> dict[str, str]:
+    """Subject and mark of what ``check`` finds."""
+    report = json.loads(run("check", *arguments, "--format", "json").stdout)
+    return {each["subject"]: each["mark"] for each in report["findings"]}
+
+
+def test_build_prints_the_revision_that_the_broker_will_name(
+    policy_folder: Path, tmp_path: Path, bundle: Bundle
+):
+    """And what it wrote loads as that."""
+    output = tmp_path / "bundle.tar.gz"
+    result = run("build", policy_folder, "--output", output)
+
+    assert f"{bundle.revision}  {output}\n" == result.stdout
+    assert bundle.revision == load_bundle(output).revision
+
+
+@pytest.mark.parametrize("engine", ["wasm", "opa"])
+def test_build_writes_the_same_bytes_every_time(small: Path, tmp_path: Path, engine: str):
+    """Whoever builds it again can compare."""
+    written = []
+    for name in ("a", "b"):
+        run("build", small, "--output", tmp_path / name, "--engine", engine)
+        written.append((tmp_path / name).read_bytes())
+
+    assert written[0] == written[1]
+
+
+def test_build_writes_nothing_that_does_not_compile(small: Path, tmp_path: Path):
+    """The last good bundle stays where it is."""
+    (small / "decision.rego").write_text("package broker.exchange\n\ndecision := (\n")
+    with pytest.raises(ConfigurationError, match=r"decision\.rego:"):
+        run("build", small, "--output", tmp_path / "bundle")
+
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_tests_that_pass_are_a_line(small: Path):
+    """With how much of the policy they reach."""
+    result = run("test", small)
+
+    assert (0, "1 passed, 0 failed, 100 % covered\n") == (result.exit_code, result.stdout)
+
+
+def test_a_test_that_fails_is_named_with_its_place(small: Path):
+    """Exit code 1."""
+    text = TESTS + "\ntest_it_is_wrong if exchange.decision.allow with input as {}\n"
+    (small / "decision_test.rego").write_text(text)
+    result = run("test", small)
+
+    assert 1 == result.exit_code
+    assert "✗ broker.exchange_test.test_it_is_wrong" in result.stdout
+    assert f"{small}/decision_test.rego:7" in result.stdout
+    assert "1 passed, 1 failed" in result.stdout
+
+
+def test_lines_that_no_test_reaches_are_named(small: Path):
+    """And fail where a threshold says so."""
+    (small / "decision.rego").write_text(RULE + "\nfurther if {\n\tinput.x\n\tinput.y\n}\n")
+    results = [run("test", small, "--threshold", each) for each in (0, 100)]
+
+    assert [0, 1] == [result.exit_code for result in results]
+    assert f"no test reaches {small}/decision.rego:5-7" in results[0].stdout
+
+
+def test_a_folder_without_tests_does_not_pass(small: Path):
+    """Nothing failed is not the same as all is well."""
+    (small / "decision_test.rego").unlink()
+
+    assert 1 == run("test", small).exit_code
+
+
+def test_a_policy_that_does_not_parse_cannot_be_tested(small: Path):
+    """Named by file and line."""
+    (small / "decision.rego").write_text("package broker.exchange\n\ndecision := (\n")
+
+    with pytest.raises(ConfigurationError, match=f"{small}/decision.rego:"):
+        run("test", small)
+
+
+def test_check_finds_nothing_in_the_stock_policy():
+    """What is shipped."""
+    result = run("check", STOCK)
+
+    assert 0 == result.exit_code, result.stdout
+    assert "All 4 are well." in result.stdout
+
+
+def test_check_takes_the_policy_of_the_configuration(config: Path):
+    """And holds its grants against it."""
+    result = run("check", "--config", config)
+
+    assert 0 == result.exit_code, result.stdout
+    assert "of what is configured" in result.stdout
+
+
+def test_check_judges_a_built_bundle(bundle: Bundle, policy_folder: Path, tmp_path: Path):
+    """Without opa, there is less to look at."""
+    output = tmp_path / "bundle.tar.gz"
+    run("build", policy_folder, "--output", output)
+
+    assert {"policy": "good", "grants": "good"} == findings(output)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "subject", "mark"),
+    [
+        pytest.param("x.rego", "package x\na:=1\n", "format", "warning", id="not-formatted"),
+        pytest.param("x.rego", "package x\n\na := b\n", "types", "bad", id="unsafe"),
+        pytest.param("x.rego", "package x\n\na := 1\n", "schemas", "warning", id="no-schema"),
+        pytest.param(
+            "broker/rules/x.rego",
+            "# METADATA\n# schemas:\n#   - input: schema.input\npackage broker.rules.x\n\n"
+            'deny contains "policy.denied" if input.subject.isuer == "x"\n',
+            "types",
+            "bad",
+            id="misspelt-member-of-the-input",
+        ),
+        pytest.param(
+            "broker/rules/x.rego",
+            "package broker.rules.x\n\n"
+            'deny contains "policy.denied" if time.now_ns() > input.request.time\n',
+            "policy",
+            "bad",
+            id="a-clock",
+        ),
+        pytest.param(
+            "broker/grants/data.yaml",
+            "svc-a: {svc-b: {scops: []}}\n",
+            "grants svc-a.svc-b.scops",
+            "bad",
+            id="grant-misspelt",
+        ),
+        pytest.param(
+            "broker/grants/data.yaml",
+            "svc-x: {svc-b: {scopes: []}}\n",
+            "grants svc-x",
+            "bad",
+            id="grant-for-nobody",
+        ),
+    ],
+)
+def test_check_names_what_is_wrong(
+    edited: Path, config: Path, name: str, text: str, subject: str, mark: str
+):
+    """One finding for it, at the thing that it is about."""
+    path = edited / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+    assert mark == findings(edited, "--config", config)[subject]
