@@ -14,6 +14,7 @@ import time
 import urllib.parse
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import httpx
@@ -138,7 +139,7 @@ class BrokerClient:
         process: BrokerProcess,
         client: httpx.AsyncClient,
         rows: asyncpg.Connection,
-        since: int,
+        since: UUID,
     ) -> None:
         self.process = process
         self._client = client
@@ -179,7 +180,7 @@ class BrokerClient:
     async def rows(self) -> list[dict[str, Any]]:
         """The audit rows of exchanges since the test began, oldest first."""
         found = await self._rows.fetch(
-            "SELECT * FROM audit_event WHERE seq > $1 AND kind = 'exchange' ORDER BY seq",
+            "SELECT * FROM audit_event WHERE id > $1 AND kind = 'exchange' ORDER BY id",
             self._since,
         )
         return [dict(row) for row in found]
@@ -197,11 +198,11 @@ class BrokerClient:
 async def talk_to(process: BrokerProcess, auditor_url: str) -> Any:
     """Give a client of a broker that writes to the database at ``auditor_url``.
 
-    One broker writes there at a time, so its ``seq`` orders the rows.
+    One broker writes there at a time, and ids are UUIDv7: so they order the rows.
     """
     rows = await asyncpg.connect(auditor_url)
     try:
-        since = await rows.fetchval("SELECT coalesce(max(seq), 0) FROM audit_event")
+        since = await rows.fetchval("SELECT id FROM audit_event ORDER BY id DESC LIMIT 1")
         async with httpx.AsyncClient(timeout=10, verify=_TLS) as client:
             yield BrokerClient(process, client, rows, since)
     finally:

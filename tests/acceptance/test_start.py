@@ -173,7 +173,7 @@ async def test_the_admin_api_needs_its_token(postgres: EmbeddedPostgres, tmp_pat
         process.wait_ready()
         answers = [
             (await ask(process, "/admin/status", value)).status_code
-            for value in ("", "Bearer ", "Bearer b", f"Basic {'a' * 43}", f"Bearer {'a' * 43}")
+            for value in ("", "Bearer x", "Bearer b", f"Basic {'a' * 43}", f"Bearer {'a' * 43}")
         ]
     finally:
         process.stop()
