@@ -118,8 +118,11 @@ class EmbeddedPostgres:
 
     @property
     def running(self) -> bool:
-        """Whether the server accepts connections."""
-        postmaster = Postmaster.find(self._data)
+        """Whether the server accepts connections; of a folder that is closed to us, no."""
+        try:
+            postmaster = Postmaster.find(self._data)
+        except PermissionError:
+            return False
         return postmaster is not None and postmaster.ready
 
     def start(self) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -11,13 +12,14 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import broker
 from broker.db.durability import NotDurable
 from broker.db.engine import DATABASE_ERRORS, Database
 from broker.db.loop import run_apart
+from broker.errors import ConfigurationError
 
 _log = logging.getLogger(__name__)
 
@@ -30,8 +32,16 @@ _ROLES: Final = {
 }
 
 
-class CannotMigrate(Exception):  # noqa: N818 — an answer to the operator
+class CannotMigrate(ConfigurationError):  # noqa: N818 — an answer to the operator
     """Nothing half done is left; ``str()`` says what to mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """How far a database is from what this version needs."""
+
+    pending: list[str]  # revisions, the next one first
+    days_left: int  # after today, for which a partition of the audit trail stands ready
 
 
 def migrate(url: str) -> list[str]:
@@ -49,6 +59,21 @@ def downgrade(url: str, revision: str) -> list[str]:
     Blocks. Raises ``CannotMigrate``.
     """
     return run_apart(lambda: _run(url, revision, down=True))
+
+
+def survey(url: str) -> Readiness:
+    """Return how far the database is, and change nothing. Blocks. Raises ``CannotMigrate``."""
+
+    async def look() -> Readiness:
+        database = Database(url, pool_size=1)
+        try:
+            return Readiness(await pending(database), await partition_days_left(database))
+        except (SQLAlchemyError, NotDurable, *DATABASE_ERRORS) as error:
+            raise CannotMigrate(_explain(error)) from error
+        finally:
+            await database.aclose()
+
+    return run_apart(look)
 
 
 async def pending(database: Database) -> list[str]:
@@ -88,7 +113,7 @@ async def _run(url: str, revision: str, *, down: bool = False) -> list[str]:
                 await connection.run_sync(_walk, revision, applied, down)
             if not down:
                 await _make_partitions(connection)
-    except (DBAPIError, SQLAlchemyError, NotDurable, *DATABASE_ERRORS) as error:
+    except (SQLAlchemyError, NotDurable, *DATABASE_ERRORS) as error:
         raise CannotMigrate(_explain(error)) from error
     finally:
         await database.aclose()
@@ -110,16 +135,18 @@ async def _become_owner(connection: AsyncConnection) -> None:
             f"    CREATE ROLE {name} LOGIN PASSWORD '…'; -- {_ROLES[name]}" for name in missing
         )
         raise CannotMigrate(
-            f"this PostgreSQL lacks {' and '.join(missing)}; an administrator creates them with:\n"
-            f"{statements}\n    ALTER DATABASE {connection.engine.url.database} OWNER TO {_OWNER};"
-            f"\n    ALTER SCHEMA public OWNER TO {_OWNER};"
+            f"database: this PostgreSQL lacks {' and '.join(missing)};"
+            f" an administrator creates them with:\n{statements}\n"
+            f"    ALTER DATABASE {connection.engine.url.database} OWNER TO {_OWNER};\n"
+            f"    ALTER SCHEMA public OWNER TO {_OWNER};"
         )
     member = text("SELECT current_user AS name, pg_has_role(current_user, :owner, 'MEMBER') AS may")
     row = (await connection.execute(member, {"owner": _OWNER})).one()
     # The role that runs the broker must not own what it records.
     if not row.may:
         raise CannotMigrate(
-            f"{row.name} may not change the schema; connect as {_OWNER}: set database.owner_url"
+            f"database: {row.name} may not change the schema; connect as {_OWNER}:"
+            " set database.owner_url"
         )
     await connection.execute(text(f"SET ROLE {_OWNER}"))
     await connection.commit()
@@ -172,19 +199,20 @@ def _explain(error: BaseException) -> str:
     cause = cause.__cause__ or cause
     match cause:
         case asyncpg.LockNotAvailableError() | asyncpg.QueryCanceledError():
-            return (
-                "a lock was not free in time: another migration runs, or traffic is heavy;"
-                " try again"
+            said = (
+                "a lock was not free in time: another one migrates, or traffic is heavy; try again"
             )
         case asyncpg.InsufficientPrivilegeError():
-            return f"PostgreSQL refuses it: {cause}; {_OWNER} must own the database and its schema"
+            said = f"PostgreSQL refuses it ({cause}): {_OWNER} must own the database and its schema"
         case asyncpg.InvalidPasswordError() | asyncpg.InvalidAuthorizationSpecificationError():
-            return "PostgreSQL does not accept this role or its password"
+            said = "PostgreSQL does not accept this role or its password"
         case NotDurable():
-            return str(cause)
+            said = str(cause)
         case OSError() | TimeoutError():
-            return f"PostgreSQL cannot be reached: {cause or 'no answer in time'}"
-    return f"PostgreSQL refused it: {cause}"
+            said = f"PostgreSQL cannot be reached: {cause or 'no answer in time'}"
+        case _:
+            said = f"PostgreSQL refused it: {cause}"
+    return f"database: {said}"
 
 
 def _is_ahead(current: str | None) -> bool:
