@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeGuard
 
 ROOT = Path(__file__).parents[1]
+_LIST = ast.Name("list", ast.Load())
 ROWS = ROOT / "tests" / "conformance" / "rows.json"
 
 
@@ -191,5 +192,21 @@ def _strings(argument: ast.AST, names: dict[str, ast.AST]) -> Iterator[str | Non
                 yield from _strings(part, names)
         case ast.Name(id=name) if name in names:
             yield from _strings(names[name], names)
+        case ast.GeneratorExp() | ast.ListComp():
+            yield from _computed(argument)
         case _:
             yield None
+
+
+def _computed(comprehension: ast.expr) -> list[str] | list[None]:
+    """Return what a comprehension gives that needs no name of its module, or that it is unread."""
+    source = compile(
+        ast.fix_missing_locations(ast.Expression(ast.Call(_LIST, [comprehension], []))),
+        "<row>",
+        "eval",
+    )
+    try:
+        found = eval(source, {"__builtins__": {"list": list, "range": range}})
+    except NameError:
+        return [None]
+    return [str(text) for text in found]

@@ -68,9 +68,14 @@ def test_every_row_says_what_it_asks() -> None:
             '@pytest.mark.row("A")\nclass TestX:\n    def test_x(self): ...', {"A"}, id="class"
         ),
         pytest.param(
-            "@pytest.mark.row(*(str(n) for n in range(3)))\ndef test_x(): ...",
-            {None},
+            '@pytest.mark.row(*(f"A-{n}" for n in (1, 2)))\ndef test_x(): ...',
+            {"A-1", "A-2"},
             id="computed",
+        ),
+        pytest.param(
+            "@pytest.mark.row(*(name for name in NAMES))\ndef test_x(): ...",
+            {None},
+            id="not-to-be-read",
         ),
         pytest.param('TestX = pytest.mark.row("A")(Machine.TestCase)', {"A"}, id="state-machine"),
         pytest.param(
