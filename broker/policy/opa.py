@@ -64,6 +64,7 @@ class OpaEngine:
         self._revision = UNVERSIONED
         self._proved_at: float | None = None  # None: it has not answered yet
         self._probe: asyncio.Task[None] | None = None
+        self._closed = False
 
     @property
     def revision(self) -> str:
@@ -78,9 +79,9 @@ class OpaEngine:
         which nobody sends requests becomes ready by itself, and stops being so.
         """
         proved = self._proved_at
-        if proved is None or self._monotonic() - proved > _PROVED_FOR:
+        if not self._closed and (proved is None or self._monotonic() - proved > _PROVED_FOR):
             self._start_probe()
-        return proved is not None and self._circuit.state is State.CLOSED
+        return proved is not None and self._circuit.state is State.CLOSED and not self._closed
 
     async def evaluate(self, input: bytes) -> Evaluation:  # noqa: A002 — the word of OPA
         """Return what the server's policy says; its output is None if it is undefined.
@@ -99,7 +100,8 @@ class OpaEngine:
         return Evaluation(self._revision, input, output, _name(answer.get("decision_id")))
 
     async def aclose(self) -> None:
-        """Close every connection."""
+        """Close every connection. Whoever asks afterwards is refused."""
+        self._closed = True
         if self._probe is not None:
             self._probe.cancel()
             await asyncio.gather(self._probe, return_exceptions=True)
@@ -107,6 +109,8 @@ class OpaEngine:
 
     async def _ask(self, path: str, input: bytes) -> tuple[bytes, Mapping[str, Any]]:  # noqa: A002 — the word of OPA
         """Return the server's answer, as sent and as read; tell the circuit how it went."""
+        if self._closed:
+            raise PolicyUnavailable("the policy engine is closed")
         if not self._circuit.admit():
             count_fault("opa", "circuit")
             raise PolicyUnavailable("the policy server is not asked: it has failed repeatedly")

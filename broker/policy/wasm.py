@@ -50,6 +50,7 @@ class WasmEngine:
             ) from None
         self._watchdog = Watchdog(self._module.engine, deadline.total_seconds())
         self._armed = -1
+        self._closed = False
 
     @property
     def revision(self) -> str:
@@ -69,7 +70,8 @@ class WasmEngine:
         return Evaluation(self._revision, input, self._decide(input))
 
     async def aclose(self) -> None:
-        """Stop the watchdog and give the memory back."""
+        """Stop the watchdog and give the memory back. Whoever asks afterwards is refused."""
+        self._closed = True
         self._watchdog.stop()
         self._discard()
 
@@ -102,6 +104,8 @@ class WasmEngine:
         return Guest(self._module, self._data, self._entrypoint)
 
     def _replace(self) -> Guest:
+        if self._closed:
+            raise PolicyUnavailable("the policy engine is closed")
         try:
             guest = self._guest = self._instantiate()
         except (OpaWasmError, WasmtimeError) as error:

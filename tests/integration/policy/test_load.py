@@ -10,7 +10,7 @@ import pytest
 
 from broker.errors import ConfigurationError
 from broker.policy.bundle import Bundle, build_bundle, render_archive
-from broker.policy.engine import PolicyEngine
+from broker.policy.engine import PolicyEngine, PolicyUnavailable
 from broker.policy.load import load_engine
 from broker.settings import Policy
 from tests.fixtures.opa import OpaServer
@@ -88,6 +88,22 @@ async def test_a_server_that_is_down_is_no_configuration_error(tmp_path: Path):
         assert not engine.available
     finally:
         await engine.aclose()
+
+
+@pytest.mark.parametrize("kind", ["wasm", "opa"])
+async def test_a_closed_engine_decides_nothing(
+    kind: str, policy_folder: Path, stock_server: OpaServer
+):
+    """A reload has closed it; whoever still holds it gets no decision, and nothing is reopened."""
+    members = {"engine": "opa", "url": stock_server.url} if kind == "opa" else {}
+    engine = load_engine(settings(policy_folder, **members))
+    before = (await engine.evaluate(encoded())).output["allow"]
+    await engine.aclose()
+    with pytest.raises(PolicyUnavailable):
+        await engine.evaluate(encoded())
+    await engine.aclose()
+
+    assert (True, False) == (before, engine.available)
 
 
 @pytest.mark.row("OP-04", "DRILL-5")

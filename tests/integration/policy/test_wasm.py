@@ -141,16 +141,6 @@ async def test_what_a_failure_says_holds_nothing_of_the_input(ask):
         error = error.__cause__
 
 
-async def test_a_closed_engine_is_not_available(hostile):
-    """A reload closes the old one."""
-    engine = WasmEngine(hostile)
-    before = engine.available
-    await engine.evaluate(b"{}")
-    await engine.aclose()
-
-    assert [True, False] == [before, engine.available]
-
-
 async def test_two_engines_do_not_disturb_each_other(hostile):
     """During a reload there are two; one that is stopped in its tracks leaves the other alone."""
     one, other = WasmEngine(hostile, deadline=DEADLINE), WasmEngine(hostile, deadline=DEADLINE)
