@@ -144,10 +144,10 @@ def _print_table(clients: list[dict[str, Any]]) -> None:
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=True)
     table.add_column("client", style="client", overflow="fold", ratio=3)
-    table.add_column("authenticates by", overflow="fold", ratio=3)
+    table.add_column("authenticates by", no_wrap=True)
     table.add_column("is target", overflow="fold", ratio=2)
-    table.add_column("asks by default for", overflow="fold", ratio=2)
-    table.add_column("known as", overflow="fold", ratio=4)
+    table.add_column("default target", overflow="fold", ratio=2)
+    table.add_column("known as", overflow="fold", ratio=3)
     for client in clients:
         table.add_row(
             Text(client["id"]),
@@ -166,5 +166,5 @@ def _credentials(client: dict[str, Any]) -> Text:
     elif client["keys"] is not None:
         text.append(f"\n{client['keys']}", "quiet")
     elif client["secrets"] > 1:
-        text.append("\n2 secrets: one is being replaced", "quiet")
+        text.append("\n2 secrets", "quiet")
     return text

@@ -57,19 +57,15 @@ def print_keys(keys: list[KeyLine]) -> None:
         console.print(Text("There are no keys yet: a broker makes them when it starts.", "quiet"))
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("algorithm", no_wrap=True)
+    table.add_column("key", no_wrap=True)  # whole, because one searches for it
     table.add_column("state", no_wrap=True)
-    table.add_column("since (UTC)", no_wrap=True)
-    table.add_column("next", no_wrap=True)
-    # Whole, because one searches for it; what a narrow screen lacks goes to the next line.
-    table.add_column("kid", overflow="fold")
+    table.add_column("next (UTC)", no_wrap=True)
     for key in keys:
+        state = key.record.state
         table.add_row(
-            key.record.algorithm,
-            Text(key.record.state.value, _STYLES[key.record.state]),
-            f"{key.since:%Y-%m-%d %H:%M}, {_length(key.age)}",
+            Text.assemble(key.record.kid, (f"\n{key.record.algorithm}", "quiet")),
+            Text.assemble((state.value, _STYLES[state]), (f"\nfor {_length(key.age)}", "quiet")),
             _next(key),
-            Text(key.record.kid, "quiet"),
         )
     console.print(table)
 
@@ -102,12 +98,13 @@ def _document(key: KeyLine) -> dict[str, Any]:
     }
 
 
-def _next(key: KeyLine) -> str:
+def _next(key: KeyLine) -> Text:
     if key.next_at is None:
-        return ""
+        return Text("")
     what = _NEXT[key.record.state]
     wait = key.next_at - key.now
-    return f"{what} now" if wait <= timedelta(0) else f"{what} in {_length(wait)}"
+    when = "now" if wait <= timedelta(0) else f"in {_length(wait)}"
+    return Text.assemble(f"{what} {when}", (f"\n{key.next_at:%Y-%m-%d %H:%M}", "quiet"))
 
 
 def _length(length: timedelta) -> str:

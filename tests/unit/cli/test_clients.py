@@ -158,7 +158,7 @@ def test_the_table_says_what_needs_attention(configuration):
     words = " ".join(run("list", "--config", configuration).stdout.split())
 
     assert "2 secrets" in words
-    assert "may use" in words
+    assert "may use nothing" in words
 
 
 def test_without_clients_it_says_so(tmp_path):
