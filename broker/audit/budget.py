@@ -59,7 +59,7 @@ class RefusalBudget:
             return True
         if self._counted is None:
             self._counted = Counted(now)
-        self._counted.counts[reason] += 1
+        self._counted.counts[reason.value] += 1
         if network in self._used:
             self._counted.sources[network] += 1
         return False

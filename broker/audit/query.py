@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, bindparam, select, text
-from sqlalchemy.exc import SQLAlchemyError
 
 from broker.db.durability import NotDurable
 from broker.db.engine import DATABASE_ERRORS, Database
@@ -64,7 +63,7 @@ async def find_rows(
             async with streaming.stream(build_query(wanted, limit=limit)) as rows:
                 async for row in rows.mappings():
                     yield {str(name): value for name, value in row.items()}
-    except (SQLAlchemyError, NotDurable, *DATABASE_ERRORS) as error:
+    except (NotDurable, *DATABASE_ERRORS) as error:
         raise CannotRead(reason_of(error)) from error
 
 
