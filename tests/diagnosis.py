@@ -31,7 +31,7 @@ def configured(folder: Path, change: Change | None = None, *, database_url: str 
     ]
     grants = folder / "policies/broker/grants/data.yaml"
     granted = yaml.safe_load(grants.read_text())
-    granted.pop("svc-jwt-endpoint")
+    granted.pop("svc-jwt-endpoint", None)
     grants.write_text(yaml.safe_dump(granted))
     if change is not None:
         change(written, folder)

@@ -36,7 +36,7 @@ def build_console(*, stderr: bool = False) -> Console:
 
 def short_revision(revision: str) -> str:
     """Return enough of the digest of a policy to tell it from another."""
-    return revision.removeprefix("sha256:")[:12]
+    return revision[:12]
 
 
 def printable(text: str) -> str:

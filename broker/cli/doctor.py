@@ -49,14 +49,16 @@ def doctor(
         owners = list(inspection.keys)
         findings = list(inspection.findings)
         if inspection.settings is not None:
-            more, fetched = asyncio.run(_look_outside(inspection.settings))
+            more, fetched = asyncio.run(_look_outside(inspection.settings, inspection.revision))
             findings += more
             owners += fetched
         findings += shared_keys(owners)
     report(findings, output)
 
 
-async def _look_outside(settings: Settings) -> tuple[list[Finding], list[PartyKeys]]:
+async def _look_outside(
+    settings: Settings, revision: str | None
+) -> tuple[list[Finding], list[PartyKeys]]:
     owners: list[PartyKeys] = []
     tls = build_tls()
 
@@ -72,7 +74,7 @@ async def _look_outside(settings: Settings) -> tuple[list[Finding], list[PartyKe
             for party in parties(settings.issuers, settings.clients)
             if party.is_fetched
         ),
-        _bounded("OPA server", probe_opa(settings)),
+        _bounded("OPA server", probe_opa(settings, revision)),
         _bounded("telemetry", probe_collector(settings)),
         _bounded("listen", probe_listeners(settings)),
     ]

@@ -177,6 +177,6 @@ def _hints(settings: Settings) -> Iterator[Finding]:
     if secret:
         yield hint(
             "clients",
-            f"{', '.join(secret)} authenticate by secret",
+            f"by secret: {', '.join(secret)}",
             "private_key_jwt is safer where the client can: nothing that it sends can be reused",
         )

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import re
 import socket
 from http import HTTPStatus
 from typing import Any, Final
@@ -10,16 +11,21 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from broker.cli.console import short_revision
 from broker.cli.findings import Finding, bad, good, warning
 from broker.settings import Settings
 from broker.settings.sections import Admin, Listen
 
 _TIMEOUT: Final = 3.0  # seconds
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _ENTRYPOINT: Final = "broker/exchange/decision"
 
 
-async def probe_opa(settings: Settings) -> list[Finding]:
-    """Return whether the OPA server answers, and has our policy; nothing for the other engine."""
+async def probe_opa(settings: Settings, revision: str | None) -> list[Finding]:
+    """Return whether the OPA server answers, and has our policy; nothing for the other engine.
+
+    ``revision`` is that of the policy folder here, if there is one that compiles.
+    """
     url = settings.policy.url
     if settings.policy.engine != "opa" or url is None:
         return []
@@ -36,10 +42,10 @@ async def probe_opa(settings: Settings) -> list[Finding]:
     if health.status_code != HTTPStatus.OK:
         text = f"{url} is not ready: its bundles are not loaded"
         return [bad("OPA server", text, "see its log; `opa run --server` takes policies/ with -b")]
-    return [_judge_opa(url, answer)]
+    return [_judge_opa(url, answer, revision)]
 
 
-def _judge_opa(url: str, answer: httpx.Response) -> Finding:
+def _judge_opa(url: str, answer: httpx.Response, revision: str | None) -> Finding:
     mend = "load the bundle of this repository into it: broker policy build makes one"
     try:
         body: dict[str, Any] = answer.json()
@@ -51,8 +57,20 @@ def _judge_opa(url: str, answer: httpx.Response) -> Finding:
     revisions = [
         str(bundle.get("revision", "")) for bundle in (provenance.get("bundles") or {}).values()
     ]
-    known = ", ".join(filter(None, revisions)) or "without a revision"
-    return good("OPA server", f"{url} decides, policy {known}")
+    # Ours is a digest; a bundle that somebody else's pipeline has named cannot be compared.
+    known = [each for each in revisions if _DIGEST.fullmatch(each)]
+    if revision is not None and known and revision not in known:
+        text = (
+            f"{url} decides by revision {short_revision(known[0])},"
+            f" and the folder here is {short_revision(revision)}"
+        )
+        return warning("OPA server", text, f"{mend}; or correct policy.path")
+    named = (
+        f"revision {short_revision(known[0])}"
+        if known
+        else f"revision {', '.join(filter(None, revisions)) or 'not named'}"
+    )
+    return good("OPA server", f"{url} decides, {named}")
 
 
 async def probe_collector(settings: Settings) -> list[Finding]:

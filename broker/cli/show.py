@@ -203,7 +203,7 @@ def render_curl(what: Next) -> str:
     secret = shlex.quote(shown(what.secret_file))
     return "\n".join(
         (
-            f"curl {what.broker}/token \\",
+            f"curl -s {what.broker}/token \\",
             f'  -u "{what.secret_file.stem}:$(cat {secret})" \\',
             f"  -d grant_type={GRANT_TYPE_TOKEN_EXCHANGE} \\",
             f"  -d subject_token=$(curl -s '{what.issuer}/alice?audience=checkout') \\",

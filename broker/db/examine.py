@@ -3,6 +3,7 @@
 For ``broker doctor``. Nothing is changed.
 """
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -77,6 +78,10 @@ async def examine_server(database: Database) -> Server:
     except asyncpg.InvalidCatalogNameError:
         raise CannotEnter(
             f"{where} does not exist", "create it, then run: broker migrate"
+        ) from None
+    except socket.gaierror:
+        raise CannotEnter(
+            f"{where}: the host has no address", "check the host in database.url"
         ) from None
     except DATABASE_ERRORS as error:
         raise CannotEnter(

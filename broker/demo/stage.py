@@ -96,7 +96,7 @@ async def set_stage(folder: Path, policies: Path, progress: Progress) -> AsyncIt
         with progress.step("policy to WebAssembly") as say:
             # The broker compiles it again: this one says, before anything else, what is wrong.
             bundle = await _finished(build_bundle, policies)
-            say(f"revision {bundle.revision.removeprefix('sha256:')[:12]}")
+            say(f"revision {bundle.revision[:12]}")
         with progress.step("broker") as say:
             settings, broker = await _start_broker(folder, policies, postgres, issuer, clients)
             stack.push_async_callback(broker.stop)

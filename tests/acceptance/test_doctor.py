@@ -1,9 +1,10 @@
 """``broker doctor``: what a configuration points to is looked at, and each fault has its remedy."""
 
+import asyncio
 import json
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
+from broker.policy.bundle import build_bundle, render_archive
 from tests.diagnosis import NOWHERE, Change, configured, diagnose, findings, key_set
+from tests.fixtures.opa import OpaServer
 from tests.fixtures.postgres import OneDatabase, execute
 from tests.jwts import CLIENT_KEY, IDP, KEYS, STRANGERS_KEY
 from tests.loopback import Loopback, http_answer, json_answer, loopback
@@ -55,8 +58,6 @@ def nothing(_: dict[str, Any], __: Path) -> None:
 
 async def examine(folder: Path, change: Change = nothing, database_url: str = NOWHERE) -> Result:
     """Run ``broker doctor`` apart from this loop, which serves what it asks."""
-    import asyncio
-
     config = configured(folder, change, database_url=database_url)
     return await asyncio.to_thread(diagnose, "doctor", config)
 
@@ -284,6 +285,27 @@ async def test_an_opa_server_without_the_policy_is_named(tmp_path: Path, idp: Lo
     finding = found(await examine(tmp_path, change), "OPA server")
 
     assert "has no data.broker.exchange.decision" in finding["text"]
+
+
+async def test_an_opa_server_with_another_policy_is_named(
+    tmp_path: Path, opa_server: Callable[..., OpaServer]
+):
+    """One that has ours is well; an edit that has not reached it is said."""
+    config = configured(tmp_path)
+    bundle = tmp_path / "bundle.tar.gz"
+    bundle.write_bytes(render_archive(build_bundle(tmp_path / "policies"), "opa"))
+    url = opa_server(bundle).url
+
+    def change(document: dict[str, Any], _: Path) -> None:
+        document["policy"].update(engine="opa", url=url)
+
+    same = found(await examine(tmp_path, change), "OPA server")
+    grants = tmp_path / "policies/broker/grants/data.yaml"
+    grants.write_text(f"{grants.read_text()}\nsvc-new: {{}}\n")
+    other = found(await asyncio.to_thread(diagnose, "doctor", config), "OPA server")
+
+    assert ("good", True) == (same["mark"], "decides, revision" in same["text"])
+    assert ("warning", True) == (other["mark"], "the folder here is" in other["text"])
 
 
 async def test_nothing_that_hangs_holds_it_up(tmp_path: Path):

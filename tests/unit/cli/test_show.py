@@ -153,6 +153,6 @@ def test_the_curl_line_is_one_command_of_any_shell(tmp_path: Path):
     told = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
 
     assert "checkout:s3cret" in told.stdout.splitlines()
-    assert "http://127.0.0.1:8080/token" == told.stdout.splitlines()[0]
+    assert ["-s", "http://127.0.0.1:8080/token"] == told.stdout.splitlines()[:2]
     assert "scope=inventory.read" == told.stdout.splitlines()[-1]
     assert "" == told.stderr
