@@ -1,5 +1,6 @@
 """The command line: one file per command group, imported only when it is the one asked for."""
 
+import codecs
 import os
 import sys
 from collections.abc import Collection
@@ -15,6 +16,9 @@ from broker.errors import ConfigurationError
 _START: Final = "Start"
 _ASK: Final = "Exchange and diagnose"
 _OPERATE: Final = "Operate"
+
+
+_ASCII: Final = {"✓": "+", "✗": "x", "→": ">", "└": "`", "·": ".", "█": "#", "░": ".", "…": "~"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +70,23 @@ def build_app(names: Collection[str] | None = None) -> typer.Typer:
     return app
 
 
+def _spell(error: UnicodeError) -> tuple[str, int]:
+    """Return in ASCII what a terminal cannot show, so that good and bad still differ."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return "".join(_ASCII.get(character, "?") for character in text), error.end
+
+
+codecs.register_error("broker.signs", _spell)
+
+
 def main() -> None:
     """Run the command that the arguments name. Exit code 2: the configuration is unusable."""
     for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot show a sign shows ``?`` for it; it is no reason to fail.
+        # A terminal that cannot show a sign gets another for it; it is no reason to fail.
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors="broker.signs")
     # Before the first command there are only flags, so the first word that is none names it.
     first = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
     completing = "_BROKER_COMPLETE" in os.environ
