@@ -5,7 +5,7 @@ from typing import Any
 
 import asyncpg
 from sqlalchemy import URL, make_url, text
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from broker.db.durability import DURABILITY_QUERY, assert_durable
@@ -18,6 +18,7 @@ _ACCEPTED = frozenset({"postgres", "postgresql", _DRIVER})
 DATABASE_ERRORS = (
     OSError,
     TimeoutError,
+    SQLAlchemyError,  # around one of the following, where a statement went through the pool
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
     # What the driver says if it is asked between the server's farewell and the end of the socket.

@@ -12,7 +12,6 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import broker
@@ -68,7 +67,7 @@ def survey(url: str) -> Readiness:
         database = Database(url, pool_size=1)
         try:
             return Readiness(await pending(database), await partition_days_left(database))
-        except (SQLAlchemyError, NotDurable, *DATABASE_ERRORS) as error:
+        except (NotDurable, *DATABASE_ERRORS) as error:
             raise CannotMigrate(_explain(error)) from error
         finally:
             await database.aclose()
@@ -113,7 +112,7 @@ async def _run(url: str, revision: str, *, down: bool = False) -> list[str]:
                 await connection.run_sync(_walk, revision, applied, down)
             if not down:
                 await _make_partitions(connection)
-    except (SQLAlchemyError, NotDurable, *DATABASE_ERRORS) as error:
+    except (NotDurable, *DATABASE_ERRORS) as error:
         raise CannotMigrate(_explain(error)) from error
     finally:
         await database.aclose()

@@ -32,15 +32,15 @@ class KeySettings(Protocol):
     @property
     def jwks(self) -> Mapping[str, Any] | None: ...  # noqa: D102 — as in the settings
     @property
-    def jwks_uri(self) -> str | None: ...  # noqa: D102
+    def jwks_uri(self) -> str | None: ...  # noqa: D102 — likewise
     @property
-    def jwks_file(self) -> Path | None: ...  # noqa: D102
+    def jwks_file(self) -> Path | None: ...  # noqa: D102 — likewise
     @property
-    def ca_file(self) -> Path | None: ...  # noqa: D102
+    def ca_file(self) -> Path | None: ...  # noqa: D102 — likewise
     @property
-    def allow_private_network(self) -> bool: ...  # noqa: D102
+    def allow_private_network(self) -> bool: ...  # noqa: D102 — likewise
     @property
-    def algorithms(self) -> Collection[str]: ...  # noqa: D102
+    def algorithms(self) -> Collection[str]: ...  # noqa: D102 — likewise
 
 
 def build_key_source(
@@ -64,7 +64,7 @@ def build_key_source(
         return _inline(name, settings.jwks, algorithms)
 
     # Not a secret: it only keeps replicas from asking one issuer at the same moment.
-    spread = random.random()  # noqa: S311
+    spread = random.random()  # noqa: S311 — see above
     if settings.jwks_file is not None:
         file = settings.jwks_file
 

@@ -164,7 +164,7 @@ class Keyring:
             try:
                 await self._rotate()
                 await self.refresh()
-            except Exception:
+            except Exception:  # noqa: BLE001 — see below
                 # Whatever it was, the next round may succeed, and a keyring that has silently
                 # stopped would sign with an old key. Too many failures make it stale instead.
                 _failures.add(1)

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.db.durability import NotDurable
@@ -75,7 +74,7 @@ class KeyStore:
         try:
             async with self._engine.begin() as connection:
                 yield connection
-        except (SQLAlchemyError, NotDurable, *DATABASE_ERRORS) as error:
+        except (NotDurable, *DATABASE_ERRORS) as error:
             raise StoreUnavailable("the keys cannot be read or changed") from error
 
     async def generations(self) -> dict[str, int]:
@@ -195,7 +194,7 @@ def _values(plan: Plan, key: NewKey) -> dict[str, Any]:
     }
 
 
-def _record(row: Row[Any]) -> KeyRecord:
+def _record(row: Row[*tuple[Any, ...]]) -> KeyRecord:
     return KeyRecord(
         kid=row.kid,
         algorithm=row.algorithm,

@@ -1,4 +1,4 @@
-"""The composition root: settings become services, services become two HTTP applications.
+"""One broker process: what lives as long as it does, and which configuration is in force.
 
 A configuration is wired whole and then put in force by one assignment, so that a request sees one
 configuration from its beginning to its end (OP-08). What outlives configurations, because it holds
@@ -7,22 +7,24 @@ connections or state of the process, is made once: database, audit writer, keyri
 
 import asyncio
 import logging
-import ssl
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy.exc import SQLAlchemyError
-
+from broker.app.wiring import (
+    Shared,
+    Wired,
+    algorithms_of,
+    judge_readiness,
+    longest_life,
+    wire,
+)
 from broker.audit.budget import RefusalBudget
 from broker.audit.commit import AuditTrail
 from broker.audit.uuid7 import build_uuid7
 from broker.audit.writer import AuditWriter
-from broker.clients.authenticate import ClientAuthenticator
-from broker.clients.registry import ClientRegistry
 from broker.db.durability import NotDurable
 from broker.db.engine import DATABASE_ERRORS, Database
 from broker.db.migrate import pending
@@ -32,21 +34,16 @@ from broker.endpoints.source import Networks
 from broker.errors import ConfigurationError
 from broker.exchange.pipeline import TokenExchange
 from broker.issuers.fetch import build_tls
-from broker.issuers.registry import IssuerRegistry
 from broker.keys.envelope import Envelope, load_kek
 from broker.keys.keyring import Keyring, build_schedule
 from broker.keys.rotator import Rotator
 from broker.keys.store import KeyStore, StoreUnavailable
-from broker.limits.throttle import FailureThrottle
 from broker.listener import Listener
 from broker.policy.engine import PolicyEngine
-from broker.policy.load import load_engine
-from broker.policy.targets import TargetRegistry
 from broker.replay import ReplayStore, ReplayUnavailable
 from broker.settings import Settings
 from broker.settings.values import MAX_LEEWAY
 from broker.telemetry.export import Telemetry
-from broker.tokens.verify import TokenVerifier
 
 _log = logging.getLogger(__name__)
 
@@ -61,18 +58,6 @@ _STOP_WITHIN: Final = timedelta(seconds=10)  # each part, one after the other
 def utc_now() -> datetime:
     """Return the time, for tokens; durations are measured by a monotonic clock."""
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class _Wired:
-    """One configuration, ready to serve."""
-
-    settings: Settings
-    exchange: TokenExchange
-    engine: PolicyEngine
-    issuers: IssuerRegistry
-    clients: ClientRegistry
-    throttle: FailureThrottle
 
 
 class Broker:
@@ -97,7 +82,6 @@ class Broker:
         if url is None or kek is None:
             raise ConfigurationError("database.url and keys.kek_file: both are needed here")
         self._settings = settings
-        self._tls: ssl.SSLContext = build_tls()
         self.database = Database(url)
         self._build_id: Callable[[], str] = lambda: build_uuid7(utc_now)
         self._writer = AuditWriter(self.database, deadline=settings.audit.deadline, clock=utc_now)
@@ -111,7 +95,10 @@ class Broker:
         )
         self._replay = ReplayStore(self.database)
         self._keyring = _build_keyring(settings, self.database, load_kek(kek), self.trail)
-        self._wired: _Wired | None = None
+        self._shared = Shared(
+            self._keyring, self._replay, self.trail, build_tls(), utc_now, self._build_id
+        )
+        self._wired: Wired | None = None
         self._stop = asyncio.Event()
         self._ending = asyncio.Event()  # the last to stop: the audit writer
         self._stopping = False
@@ -152,7 +139,7 @@ class Broker:
         """
         self._public.bind()
         self._admin.bind()
-        wired = await asyncio.to_thread(self._wire, self._settings, None)
+        wired = await asyncio.to_thread(wire, self._settings, self._shared, None)
         await self._check_database()
         self._spawn(self._writer.run(self._ending), "audit-writer")
         self._spawn(self.trail.run(self._stop), "audit-trail")
@@ -183,23 +170,23 @@ class Broker:
         changed = [
             name for name in _FIXED if getattr(settings, name) != getattr(old.settings, name)
         ]
-        if _longest_life(settings) > _longest_life(self._settings):
+        if longest_life(settings) > longest_life(self._settings):
             # Retiring keys stay published for as long as the tokens that were known at the start.
             changed.append("targets[].max_lifetime")
         if changed:
             raise ConfigurationError(
                 "\n".join(f"{name}: a change of this needs a restart" for name in changed)
             )
-        wired = await asyncio.to_thread(self._wire, settings, old)
+        wired = await asyncio.to_thread(wire, settings, self._shared, old)
         try:
-            await self._keyring.use(_algorithms(settings))
+            await self._keyring.use(algorithms_of(settings))
         except StoreUnavailable as error:
             raise ConfigurationError("database: it does not answer, and keys are needed") from error
         # Before the first request is answered by it: what was decided by which rules is on record.
-        await self.trail.record("configuration.reload", _described(wired))
+        await self.trail.record("configuration.reload", wired.describe())
         self._put_in_force(wired)
         self._spawn(_close_later(old.engine), "old-policy-engine", may_end=True)
-        _log.info("configuration reloaded", extra=_described(wired))
+        _log.info("configuration reloaded", extra=wired.describe())
 
     async def stop(self) -> None:
         """Finish the requests that are under way, record the end, and close everything."""
@@ -223,28 +210,15 @@ class Broker:
 
     def readiness(self) -> Readiness:
         """Return whether an exchange can succeed, and what it lacks."""
-        wired = self._wired
-        statuses = () if wired is None else wired.issuers.status()
-        return Readiness(
-            checks={
-                "keys": self._keyring.loaded,
-                "policy": wired is not None and wired.engine.available,
-                "database": self._writer.available,
-                # Tried once: whether with success, is said beside it.
-                "issuers": wired is not None
-                and all(status.loaded or status.fault is not None for status in statuses),
-            },
-            issuers={
-                status.alias: "loaded" if status.loaded else (status.fault or "not tried")
-                for status in statuses
-            },
+        return judge_readiness(
+            self._wired, keys=self._keyring.loaded, database=self._writer.available
         )
 
     def status(self) -> dict[str, Any]:
         """Return what runs here, for the admin API."""
         wired = self._in_force()
         return {
-            **_described(wired),
+            **wired.describe(),
             "writer": str(self._writer.writer),
             "ready": self.readiness().ready,
             "issuers": [
@@ -259,7 +233,7 @@ class Broker:
             ],
         }
 
-    def _in_force(self) -> _Wired:
+    def _in_force(self) -> Wired:
         if self._wired is None:  # not possible once it serves
             raise ConfigurationError("the broker has not been started")
         return self._wired
@@ -270,45 +244,7 @@ class Broker:
     def _proxies(self) -> Networks:
         return self._in_force().settings.trusted_proxies
 
-    def _wire(self, settings: Settings, old: _Wired | None) -> _Wired:
-        """Return ``settings`` as services; takes a while, for policy may have to be compiled."""
-        engine = load_engine(settings.policy)
-        issuers = IssuerRegistry(
-            settings.issuers,
-            own=settings.issuer,
-            own_keys=self._keyring.verification_keys,
-            previous=None if old is None else old.issuers,
-            tls=self._tls,
-        )
-        clients = ClientRegistry(
-            settings, previous=None if old is None else old.clients, tls=self._tls
-        )
-        rate = settings.limits.authentication_failures
-        same_rate = old is not None and old.settings.limits.authentication_failures == rate
-        throttle = old.throttle if old is not None and same_rate else FailureThrottle(rate)
-        exchange = TokenExchange(
-            issuer=settings.issuer,
-            authenticator=ClientAuthenticator(
-                clients,
-                issuer=settings.issuer,
-                token_endpoint=settings.token_endpoint,
-                throttle=throttle,
-                replay=self._replay,
-            ),
-            verifier=TokenVerifier(
-                issuers, issuer=settings.issuer, clients=settings.clients, targets=settings.targets
-            ),
-            targets=TargetRegistry(settings.targets, max_targets=settings.max_targets),
-            engine=engine,
-            signing_keys=self._keyring,
-            trail=self.trail,
-            ceiling=settings.max_delegation_depth,
-            clock=utc_now,
-            build_id=self._build_id,
-        )
-        return _Wired(settings, exchange, engine, issuers, clients, throttle)
-
-    def _put_in_force(self, wired: _Wired) -> None:
+    def _put_in_force(self, wired: Wired) -> None:
         self._wired = wired
         # Cancelled and not closed: what the old registries have loaded may be the new ones' too.
         for task in self._named("issuers", "clients"):
@@ -338,7 +274,7 @@ class Broker:
     async def _check_database(self) -> None:
         try:
             missing = await pending(self.database)
-        except (SQLAlchemyError, *DATABASE_ERRORS):
+        except DATABASE_ERRORS:
             return  # it is waited for
         except NotDurable as error:
             raise ConfigurationError(f"database: {error}") from error
@@ -362,29 +298,9 @@ def _build_keyring(
     settings: Settings, database: Database, kek: bytes, trail: AuditTrail
 ) -> Keyring:
     envelope, store = Envelope(kek), KeyStore(database)
-    schedule = build_schedule(settings.keys.rotate_every, _longest_life(settings), MAX_LEEWAY)
+    schedule = build_schedule(settings.keys.rotate_every, longest_life(settings), MAX_LEEWAY)
     rotator = Rotator(store, envelope, schedule, trail.record)
-    return Keyring(store, envelope, rotator, algorithms=_algorithms(settings))
-
-
-def _longest_life(settings: Settings) -> timedelta:
-    return max((target.max_lifetime for target in settings.targets), default=timedelta())
-
-
-def _algorithms(settings: Settings) -> frozenset[str]:
-    return frozenset({settings.keys.algorithm, *(t.algorithm for t in settings.targets)})
-
-
-def _described(wired: _Wired) -> Mapping[str, Any]:
-    settings = wired.settings
-    return {
-        "issuer": settings.issuer,
-        "policy_engine": settings.policy.engine,
-        "policy_revision": wired.engine.revision,
-        "clients": len(settings.clients),
-        "targets": len(settings.targets),
-        "trusted_issuers": [issuer.issuer for issuer in settings.issuers],
-    }
+    return Keyring(store, envelope, rotator, algorithms=algorithms_of(settings))
 
 
 async def _close_later(engine: PolicyEngine) -> None:
