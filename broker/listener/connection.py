@@ -14,6 +14,7 @@ request, so they may be late by that much and cost a request next to nothing.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from enum import IntEnum
 from http import HTTPStatus
@@ -33,6 +34,7 @@ _refusals = meter.create_counter(
 )
 
 _NEVER: Final = float("inf")
+_NO_PIPELINE: Final[deque[Any]] = deque(maxlen=0)  # nothing is sent ahead; one for all
 
 
 class Phase(IntEnum):
@@ -76,6 +78,10 @@ class _Lingering:
 class Connection(HttpToolsProtocol):
     """One connection, from its first byte to its last."""
 
+    # Idle connections are memory: these stay out of uvicorn's dictionary, which is shared in
+    # layout between instances only up to its thirtieth name.
+    __slots__ = ("_keep_alive", "_received", "_stopping", "bounds", "deadline", "phase")
+
     def __init__(
         self,
         config: "BoundedConfig",
@@ -84,6 +90,7 @@ class Connection(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.pipeline = _NO_PIPELINE
         self.bounds = config.bounds
         self.phase = Phase.IDLE
         self.deadline = _NEVER
@@ -142,17 +149,14 @@ class Connection(HttpToolsProtocol):
             raise _Refused(HTTPStatus.BAD_REQUEST)
         super().on_message_begin()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header field, and no trailer: it must not become a header. RFC 9110 §6.5."""
-        if self.phase < Phase.BODY:
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
         """Hand the request to the application, if its head can be read in one way only."""
         self._check_head()
         if len(self.tasks) >= self.bounds.requests:
             raise _Refused(HTTPStatus.SERVICE_UNAVAILABLE)
         super().on_headers_complete()
+        # Trailers are parsed into what nobody reads: they must not become headers (RFC 9110 §6.5).
+        self.headers = []
         self._enter(Phase.BODY, self.bounds.body_time)
         # Whoever is answered before the body has come cannot send another request after it.
         self._keep_alive = self.cycle.keep_alive

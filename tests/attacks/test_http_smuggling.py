@@ -1,5 +1,7 @@
 """Attack: a request that a proxy reads as one and the broker as two, or the other way round."""
 
+import socket
+
 import pytest
 
 from tests.listening import HOST, Application, read_answer, request, serving, status
@@ -228,3 +230,18 @@ def test_http_1_0_is_served_once(broker):
 
     assert 200 == status(answer)
     assert ["GET /old "] == APP.requests
+
+
+@pytest.mark.row("ATK-HTTP-01")
+def test_where_the_segments_end_means_nothing(broker):
+    """RFC 9112 §2.2: cut in two anywhere, it is the same request."""
+    sent = request("/cut", "X: y", method="POST", body=b"ab")
+    with broker.connect() as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for cut in range(1, len(sent)):
+            connection.sendall(sent[:cut])
+            connection.sendall(sent[cut:])
+            assert 200 == status(read_answer(connection))
+
+    assert ["POST /cut ab"] * (len(sent) - 1) == APP.requests
+    assert 1 == len({str(seen) for seen in APP.served})
