@@ -32,6 +32,9 @@ _seconds(duration) := to_number(digits) * _units[unit] if {
 	unit := trim_left(duration, "0123456789")
 	digits := trim_suffix(duration, unit)
 	digits != ""
+
+	# Nor is 007s a duration: what JSON does not take for a number, the engines read differently.
+	not startswith(digits, "0")
 }
 
 _units := {"s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -38,6 +38,7 @@ test_a_duration_that_cannot_be_read_is_refused[duration] if {
 		"1e9s",
 		"0.5m",
 		"0s",
+		"007s",
 		"5m\n",
 		"٥m",
 		"0x5m",
