@@ -1,112 +1,28 @@
 """What stands between a program and PostgreSQL: a proxy on loopback with a network's faults."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.faults import Proxy, standing, to_socket
 
-class Between:
-    """Forwards what comes in both directions, unless told otherwise."""
+
+class Between(Proxy):
+    """The proxy to the database of ``url``, which names a Unix socket."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        self._socket = f"{unquote(parse_qs(parts.query)['host'][0])}/.s.PGSQL.5432"
+        super().__init__(to_socket(f"{unquote(parse_qs(parts.query)['host'][0])}/.s.PGSQL.5432"))
         self._user, self._database = parts.username, parts.path
-        self._port = 0
-        self._streams: set[asyncio.StreamWriter] = set()
-        self.forwards_requests = asyncio.Event()
-        self.forwards_answers = asyncio.Event()
-        self.refuses = False  # new connections
-        self.delay = 0.0  # seconds, for each answer
-        self.swallowed = asyncio.Event()  # an answer arrived and was not forwarded
-        self.forward()
 
     @property
     def url(self) -> str:
         """Where PostgreSQL seems to be."""
-        return f"postgresql://{self._user}@127.0.0.1:{self._port}{self._database}?sslmode=disable"
-
-    def forward(self) -> None:
-        """Be a good network again."""
-        self.forwards_requests.set()
-        self.forwards_answers.set()
-        self.refuses = False
-        self.delay = 0.0
-        self.swallowed.clear()
-
-    def black_hole(self) -> None:
-        """Forward nothing more, and close nothing."""
-        self.forwards_requests.clear()
-        self.forwards_answers.clear()
-
-    def swallow_answers(self) -> None:
-        """Let requests through, and keep every answer back."""
-        self.forwards_answers.clear()
-
-    def cut(self) -> None:
-        """End every connection there is."""
-        for stream in tuple(self._streams):
-            stream.transport.abort()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.refuses:
-            writer.transport.abort()
-            return
-        try:
-            inner_reader, inner_writer = await asyncio.open_unix_connection(self._socket)
-        except OSError:
-            writer.transport.abort()
-            return
-        self._streams |= {writer, inner_writer}
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._requests(reader, inner_writer))
-                group.create_task(self._answers(inner_reader, writer))
-        except* OSError:
-            pass
-        finally:
-            for stream in (writer, inner_writer):
-                self._streams.discard(stream)
-                stream.transport.abort()
-
-    async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            await self.forwards_requests.wait()
-            writer.write(data)
-            await writer.drain()
-        writer.transport.abort()
-
-    async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            if not self.forwards_answers.is_set():
-                self.swallowed.set()
-                await self.forwards_answers.wait()
-            if self.delay:
-                await asyncio.sleep(self.delay)
-            writer.write(data)
-            await writer.drain()
-        writer.transport.abort()
+        return f"postgresql://{self._user}@127.0.0.1:{self.port}{self._database}?sslmode=disable"
 
 
 @asynccontextmanager
 async def between(url: str) -> AsyncIterator[Between]:
     """A proxy to the database of ``url``, which names a Unix socket."""
-    proxy = Between(url)
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
-        await proxy._serve(reader, writer)
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    proxy._port = server.sockets[0].getsockname()[1]
-    try:
+    async with standing(Between(url)) as proxy:
         yield proxy
-    finally:
-        server.close()
-        proxy.forward()
-        proxy.cut()
-        await asyncio.gather(*tasks, return_exceptions=True)
