@@ -15,7 +15,7 @@ from broker.policy.opa import MAX_ANSWER, UNVERSIONED, OpaEngine
 from tests.fixtures.opa import OpaServer
 from tests.integration.policy.conftest import PATIENT
 from tests.integration.policy.inputs import encoded
-from tests.loopback import Loopback, drip, http_answer, json_answer, loopback
+from tests.loopback import Loopback, certificate, drip, http_answer, json_answer, loopback
 
 QUESTION = "/v1/data/broker/exchange/decision?provenance=true"
 PROBE = "/v1/data/broker/exchange?provenance=true"
@@ -183,6 +183,17 @@ async def test_no_proxy_of_the_environment_is_used(engine, monkeypatch):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
 
     assert {"allow": True} == (await engine.evaluate(b"{}")).output
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path):
+    """Over https the server is who the URL says, or it is not asked."""
+    tls, _ = certificate(tmp_path, "127.0.0.1", "localhost")
+    async with loopback({QUESTION: json_answer({"result": 1})}, tls=tls) as server:
+        engine = OpaEngine(server.url("", host="localhost"), deadline=PATIENT)
+        assert "the policy server did not answer: connection" == await failure(engine)
+        await engine.aclose()
+
+    assert [] == server.paths
 
 
 async def _late() -> AsyncIterator[bytes]:
