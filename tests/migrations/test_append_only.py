@@ -102,11 +102,11 @@ def test_no_row_is_changed_or_removed(trail, role, first, sqlstate):
 
 
 @pytest.mark.row("INV-8")
-def test_each_table_of_the_trail_has_both_triggers_always_enabled(trail):
+def test_each_table_of_the_trail_has_both_triggers_always_enabled(fresh):
     """Statement triggers are not cloned to partitions: whoever makes one adds it."""
-    execute(trail.owner_url, "SELECT audit_event_partition('2031-02-03')")
+    execute(fresh.owner_url, "SELECT audit_event_partition('2031-02-03')")
     lacking = execute(
-        trail.owner_url,
+        fresh.owner_url,
         "SELECT pg_class.oid::regclass::text, wanted FROM pg_class"
         " CROSS JOIN unnest(ARRAY['audit_refuse_row_change', 'audit_refuse_truncate']) AS wanted"
         " LEFT JOIN pg_trigger ON tgrelid = pg_class.oid AND tgname = wanted AND tgenabled = 'A'"
