@@ -134,9 +134,10 @@ async def _verify(connection: Any, progress: Callable[[int, int], None]) -> Repo
     writers = await connection.fetch(_WRITERS)
     total = sum(row["rows"] or 0 for row in writers)
     for row in writers:
-        rows = _Rows(await connection.cursor(_ROWS, row["name"]))
-        batches = connection.cursor(_BATCHES, row["name"], prefetch=_CHUNK)
-        check = _WriterCheck(row["name"], report)
+        writer = UUID(int=row["name"].int)  # the driver's own kind of UUID is none to others
+        rows = _Rows(await connection.cursor(_ROWS, writer))
+        batches = connection.cursor(_BATCHES, writer, prefetch=_CHUNK)
+        check = _WriterCheck(writer, report)
         async for batch in batches:
             check.begin(batch)
             async for chunk in rows.up_to(batch["last_seq"]):

@@ -17,6 +17,8 @@ from broker.cli.console import printable
 _WIDE: Final = 100  # columns from which on there is room for ids
 _INDENT: Final = (0, 0, 1, 0)
 _NOTHING: Final = "·"
+_NAMED: Final = 5  # of a list that could be long
+_ID: Final = 36  # characters of a UUID
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], console: Console, *, more: bool) -> None:
@@ -26,11 +28,11 @@ def print_rows(rows: Sequence[Mapping[str, Any]], console: Console, *, more: boo
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=True)
     table.add_column("at (UTC)", style="quiet", no_wrap=True)
-    table.add_column("what", overflow="fold", ratio=4)
-    table.add_column("client → target", overflow="fold", ratio=3)
-    table.add_column("on behalf of", overflow="fold", ratio=3)
-    table.add_column("scopes", overflow="fold", ratio=3)
     wide = console.width >= _WIDE
+    table.add_column("what", overflow="fold", min_width=_ID if wide else 21)
+    table.add_column("client → target", overflow="fold", ratio=3)
+    table.add_column("on behalf of", overflow="fold", ratio=4)
+    table.add_column("scopes", overflow="fold", ratio=3)
     for row in rows:
         table.add_row(
             f"{row['at']:%Y-%m-%d}\n{row['at']:%H:%M:%S}",
@@ -58,9 +60,8 @@ def print_report(report: Report, console: Console, seconds: float) -> None:
         hidden = report.problem_count - len(report.problems)
         if hidden:
             console.print(Text(f"and {hidden:,} more", "bad"))
-    for table in report.unprotected:
-        text = f"! {table} could be changed: a trigger is missing. Run `broker migrate`."
-        console.print(Text(text, "warning"))
+    if report.unprotected:
+        console.print(Text("\n".join(_unprotected(report)), "warning"))
     if report.unended:
         console.print(Text("\n".join(_unended(report)), "quiet"))
 
@@ -94,13 +95,22 @@ def _range(problem: Problem) -> str:
     return str(first) if first == last else f"{first}–{last}"  # noqa: RUF001 — a range
 
 
+def _unprotected(report: Report) -> Iterator[str]:
+    yield "! Rows of these tables can be changed: their trigger is missing or switched off."
+    yield from _first(report.unprotected)
+
+
 def _unended(report: Report) -> Iterator[str]:
     count = len(report.unended)
     yield f"{count} of the writers {'has' if count == 1 else 'have'} no last row:"
     yield "running still, ended by force, or cut off. A checkpoint kept elsewhere would tell."
-    yield from (f"  {writer}" for writer in report.unended[:5])
-    if count > 5:
-        yield f"  and {count - 5} more"
+    yield from _first(report.unended)
+
+
+def _first(names: Sequence[object]) -> Iterator[str]:
+    yield from (f"  {name}" for name in names[:_NAMED])
+    if len(names) > _NAMED:
+        yield f"  and {len(names) - _NAMED} more"
 
 
 def _what(row: Mapping[str, Any], *, with_id: bool) -> Text:

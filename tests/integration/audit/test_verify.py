@@ -161,8 +161,10 @@ def insert_copy(seq):
     def statements(shared, writer):
         source = of("audit_event", writer, "seq = 4")
         return [
-            f"INSERT INTO audit_event (writer, seq, at, {same})"
-            f" SELECT writer, {seq}, at + interval '1 ms', {same} FROM {source}"
+            (
+                f"INSERT INTO audit_event (writer, seq, at, {same})"
+                f" SELECT writer, {seq}, at + interval '1 ms', {same} FROM {source}"
+            )
         ]
 
     return statements
