@@ -188,6 +188,7 @@ READ = {
     "names-decomposed": ('{"\u00e9":1,"e\u0301":2}'.encode(), {"\u00e9": 1, "e\u0301": 2}),
     "empty-name": (b'{"":0}', {"": 0}),
     "16-arrays": (b"[" * 16 + b"]" * 16, None),
+    "16-arrays-and-one-beside": (b"[" * 16 + b"]" * 15 + b",[]]", None),
     "many-flat": (b"[" + b"[]," * 999 + b"[]]", [[]] * 1000),
     "brackets-in-text": (b'["' + b"[{" * 5000 + b'"]', ["[{" * 5000]),
     "brackets-behind-an-escape": (
