@@ -7,6 +7,7 @@ the right, where that proxy wrote, and no further than trusted proxies vouch for
 import ipaddress
 import re
 from collections.abc import Iterator, MutableMapping
+from functools import lru_cache
 from typing import Any, Final
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -60,6 +61,8 @@ def _parse_entry(entry: str) -> Address | None:
     return None if match is None else _parse_address(match[match.lastgroup or 0])
 
 
+# Few peers connect, again and again.
+@lru_cache(maxsize=4096)
 def _parse_address(text: str) -> Address | None:
     try:
         address = ipaddress.ip_address(text)

@@ -12,7 +12,7 @@ from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, V
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -40,7 +40,7 @@ def configure(*, otlp_endpoint: str | None, trace_ratio: float) -> Telemetry:
     """Set the providers of this process; once, for OpenTelemetry takes no second ones.
 
     ``trace_ratio`` is the share of requests that are traced when their caller does not say.
-    Without ``otlp_endpoint`` none is recorded, and each still has the trace id that logs name.
+    Without ``otlp_endpoint`` none is: logs then name a trace only where the caller named one.
     """
     resource = Resource.create(
         {"service.name": "broker", "service.version": version("token-exchange-broker")}
@@ -65,10 +65,10 @@ def configure(*, otlp_endpoint: str | None, trace_ratio: float) -> Telemetry:
             ],
         )
     )
-    sampler = ParentBased(TraceIdRatioBased(trace_ratio)) if otlp_endpoint else ALWAYS_OFF
-    provider = TracerProvider(sampler=sampler, resource=resource)
     if otlp_endpoint is not None:
+        sampler = ParentBased(TraceIdRatioBased(trace_ratio))
+        provider = TracerProvider(sampler=sampler, resource=resource)
         exporter = OTLPSpanExporter(endpoint=f"{otlp_endpoint.rstrip('/')}/v1/traces")
         provider.add_span_processor(BatchSpanProcessor(exporter))
-    trace.set_tracer_provider(provider)
+        trace.set_tracer_provider(provider)
     return Telemetry(registry)
