@@ -30,6 +30,7 @@ def build_claims(permit: Permit, *, issuer: str, id: str, now: datetime) -> dict
         },
         "aud": _audience(permit),
         "client_id": exchange.client.id,
+        "scope": " ".join(permit.scopes),  # never empty: the floor refuses that
         "iat": issued_at,
         "nbf": issued_at,
         "exp": int(permit.expires_at.timestamp()),
@@ -39,8 +40,6 @@ def build_claims(permit: Permit, *, issuer: str, id: str, now: datetime) -> dict
         "delegation_depth": exchange.delegation.depth,
         "max_delegation_depth": permit.max_depth,
     }
-    if permit.scopes:  # RFC 6749 §3.3 has no empty scope
-        claims["scope"] = " ".join(permit.scopes)
     if permit.chain:
         claims["act"] = build_act(permit.chain)
     if permit.purpose is not None:

@@ -427,6 +427,11 @@ def test_the_last_exchange_that_is_allowed_is_permitted():
         pytest.param({"chain": (B, A), "delegation_depth": 2}, True, id="a-prior-actor"),
         pytest.param({"principal": A, "chain": (B,), "delegation_depth": 1}, True, id="subject"),
         pytest.param({"chain": (B, A), "delegation_depth": 2}, False, id="step-3-overlooked-it"),
+        pytest.param(
+            {"principal": A, "chain": (B,), "delegation_depth": 1},
+            False,
+            id="step-3-overlooked-the-subject",
+        ),
         pytest.param({"chain": (B,), "delegation_depth": 1}, True, id="under-another-name"),
     ],
 )
