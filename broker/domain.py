@@ -8,7 +8,9 @@ so nothing can be minted that was not permitted and nothing answered that was no
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_network
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
@@ -17,6 +19,8 @@ from broker.oauth import AuthMethod, Mode, TokenType
 
 # A JSON object whose members are not known beforehand: claims, policy input and output.
 JsonObject = Mapping[str, Any]
+
+_SOURCE_PREFIX: Final = 64  # bits: what one holder of IPv6 addresses has at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,3 +240,18 @@ class Attempt:
     exchange: Exchange | None = None
     evaluation: Evaluation | None = None  # None: policy was not asked, or had no answer
     deny: Deny | None = None
+
+
+# Few peers connect, again and again.
+@lru_cache(maxsize=4096)
+def source_network(source: str) -> str:
+    """Return what counts as one source: an IPv4 address, or the /64 that an IPv6 address is in."""
+    if ":" not in source:
+        return source
+    try:
+        address = IPv6Address(source)
+    except ValueError:
+        return source
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ip_network((int(address), _SOURCE_PREFIX), strict=False))

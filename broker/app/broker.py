@@ -18,7 +18,6 @@ from broker.app.wiring import (
     Wired,
     algorithms_of,
     judge_readiness,
-    longest_life,
     wire,
 )
 from broker.audit.budget import RefusalBudget
@@ -35,14 +34,13 @@ from broker.errors import ConfigurationError
 from broker.exchange.pipeline import TokenExchange
 from broker.issuers.fetch import build_tls
 from broker.keys.envelope import Envelope, load_kek
-from broker.keys.keyring import Keyring, build_schedule
+from broker.keys.keyring import Keyring, build_schedule, longest_life
 from broker.keys.rotator import Rotator
 from broker.keys.store import KeyStore, StoreUnavailable
 from broker.listener import Listener
 from broker.policy.engine import PolicyEngine
 from broker.replay import ReplayStore, ReplayUnavailable
 from broker.settings import Settings
-from broker.settings.values import MAX_LEEWAY
 from broker.telemetry.export import Telemetry
 
 _log = logging.getLogger(__name__)
@@ -298,8 +296,7 @@ def _build_keyring(
     settings: Settings, database: Database, kek: bytes, trail: AuditTrail
 ) -> Keyring:
     envelope, store = Envelope(kek), KeyStore(database)
-    schedule = build_schedule(settings.keys.rotate_every, longest_life(settings), MAX_LEEWAY)
-    rotator = Rotator(store, envelope, schedule, trail.record)
+    rotator = Rotator(store, envelope, build_schedule(settings), trail.record)
     return Keyring(store, envelope, rotator, algorithms=algorithms_of(settings))
 
 

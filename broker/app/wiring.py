@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from broker.audit.commit import AuditTrail
@@ -125,8 +125,3 @@ def judge_readiness(wired: Wired | None, *, keys: bool, database: bool) -> Readi
 def algorithms_of(settings: Settings) -> frozenset[str]:
     """Return every algorithm that something is signed with."""
     return frozenset({settings.keys.algorithm, *(t.algorithm for t in settings.targets)})
-
-
-def longest_life(settings: Settings) -> timedelta:
-    """Return the longest life of any target's tokens."""
-    return max((target.max_lifetime for target in settings.targets), default=timedelta())

@@ -8,15 +8,13 @@ become one row. Memory is bounded by the rows that the interval allows.
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import lru_cache
-from ipaddress import IPv6Address, ip_network
 from typing import Final
 
+from broker.domain import source_network
 from broker.errors import Reason
 
 ALL_SOURCES: Final = 10  # times what one source has
 _NAMED: Final = 20  # sources that a summary names; the rest are in its total
-_PREFIX: Final = 64  # bits: what one holder of IPv6 addresses has at least
 
 
 @dataclass(slots=True)
@@ -77,17 +75,3 @@ class RefusalBudget:
             counted.counts.update(self._counted.counts)
             counted.sources.update(self._counted.sources)
         self._counted = counted
-
-
-@lru_cache(maxsize=1024)
-def source_network(source: str) -> str:
-    """Return what counts as one source: an IPv4 address, or the /64 that an IPv6 address is in."""
-    if ":" not in source:
-        return source
-    try:
-        address = IPv6Address(source)
-    except ValueError:
-        return source
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ip_network((int(address), _PREFIX), strict=False))

@@ -21,6 +21,7 @@ from broker.audit.query import CannotRead, Filter, find_rows
 from broker.audit.verify import Report, verify_trail
 from broker.cli.audit_tables import print_report, print_report_json, print_rows
 from broker.cli.console import build_console
+from broker.cli.options import ListFormat
 from broker.db.embedded import EmbeddedPostgres
 from broker.db.engine import Database
 from broker.errors import ConfigurationError
@@ -55,14 +56,6 @@ DatabaseUrl = Annotated[
         rich_help_panel="Database",
     ),
 ]
-
-
-class Format(StrEnum):
-    """How rows are printed."""
-
-    TABLE = "table"
-    JSON = "json"
-    JSONL = "jsonl"
 
 
 class ReportFormat(StrEnum):
@@ -108,7 +101,9 @@ def query(
         int | None,
         typer.Option(min=1, help="Rows at most; absent: 100 as a table, else everything."),
     ] = None,
-    output: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TABLE,
+    output: Annotated[
+        ListFormat, typer.Option("--format", help="How to print it.")
+    ] = ListFormat.TABLE,
     config: Config = None,
     database_url: DatabaseUrl = None,
 ) -> None:
@@ -166,16 +161,16 @@ def verify(
     raise typer.Exit(0 if report.intact else TAMPERED)
 
 
-async def _query(url: str, wanted: Filter, limit: int | None, output: Format) -> None:
+async def _query(url: str, wanted: Filter, limit: int | None, output: ListFormat) -> None:
     async with _reader(url) as database:
-        if output is Format.TABLE:
+        if output is ListFormat.TABLE:
             most = limit or _SHOWN
             # One more than is shown, to know whether there is more.
             rows = [row async for row in find_rows(database, wanted, limit=most + 1)]
             print_rows(rows[:most], build_console(), more=len(rows) > most)
             return
         records = (row["record"] async for row in find_rows(database, wanted, limit=limit))
-        await (_print_json if output is Format.JSON else _print_jsonl)(records)
+        await (_print_json if output is ListFormat.JSON else _print_jsonl)(records)
 
 
 async def _print_jsonl(records: AsyncIterator[str]) -> None:

@@ -1,24 +1,14 @@
 """``broker check``: what is wrong with a configuration, said before it is started."""
 
-from enum import StrEnum
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
 from broker.cli.console import build_console
 from broker.cli.findings import Finding, print_findings, print_findings_json, worst
 from broker.cli.inspect_keys import shared_keys
 from broker.cli.inspection import inspect
+from broker.cli.options import Config, Format, Output
 
 app = typer.Typer(rich_markup_mode="markdown")
-
-
-class Format(StrEnum):
-    """How findings are printed."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 @app.command(
@@ -26,15 +16,8 @@ class Format(StrEnum):
     " will fail.\n\nExample: `broker check --config broker.yaml`"
 )
 def check(
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            help="The configuration; absent: the environment says all.",
-            envvar="BROKER_CONFIG",
-            show_default=False,
-        ),
-    ] = None,
-    output: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TABLE,
+    config: Config = None,
+    output: Output = Format.TABLE,
 ) -> None:
     """Say what is wrong with a configuration, without starting it and without asking anybody.
 

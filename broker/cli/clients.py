@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from broker.cli.console import build_console
+from broker.cli.options import Config, ListFormat
 from broker.clients.secret import generate_secret, hash_secret
 from broker.settings import ClientSettings, load_settings
 
@@ -20,14 +21,6 @@ COULD_NOT_WRITE: Final = 2
 app = typer.Typer(
     help="List clients, make their secrets.", no_args_is_help=True, rich_markup_mode="markdown"
 )
-
-
-class Format(StrEnum):
-    """How clients are printed."""
-
-    TABLE = "table"
-    JSON = "json"
-    JSONL = "jsonl"
 
 
 class SecretFormat(StrEnum):
@@ -79,21 +72,16 @@ def new_secret(
 
 @app.command("list", epilog="Example: `broker clients list --config broker.yaml --format json`")
 def show(
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            help="The configuration; absent: the environment says all.",
-            envvar="BROKER_CONFIG",
-            show_default=False,
-        ),
-    ] = None,
-    output: Annotated[Format, typer.Option("--format", help="How to print them.")] = Format.TABLE,
+    config: Config = None,
+    output: Annotated[
+        ListFormat, typer.Option("--format", help="How to print them.")
+    ] = ListFormat.TABLE,
 ) -> None:
     """List the clients that a configuration has; of their secrets only how many there are."""
     clients = [_described(client) for client in load_settings(config).clients]
-    if output is Format.JSON:
+    if output is ListFormat.JSON:
         print(orjson.dumps(clients, option=orjson.OPT_INDENT_2).decode())
-    elif output is Format.JSONL:
+    elif output is ListFormat.JSONL:
         for client in clients:
             print(orjson.dumps(client).decode())
     else:

@@ -2,16 +2,16 @@
 
 import asyncio
 from collections.abc import Coroutine
-from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import typer
 
-from broker.cli.check import Format, report
+from broker.cli.check import report
 from broker.cli.console import build_console
 from broker.cli.findings import Finding, bad
 from broker.cli.inspect_keys import Party, PartyKeys, parties, shared_keys
 from broker.cli.inspection import inspect
+from broker.cli.options import Config, Format, Output
 from broker.cli.probe_database import probe_database
 from broker.cli.probe_issuers import probe_party
 from broker.cli.probe_services import probe_collector, probe_listeners, probe_opa
@@ -28,15 +28,8 @@ app = typer.Typer(rich_markup_mode="markdown")
     " will fail.\n\nExample: `broker doctor --config broker.yaml`"
 )
 def doctor(
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            help="The configuration; absent: the environment says all.",
-            envvar="BROKER_CONFIG",
-            show_default=False,
-        ),
-    ] = None,
-    output: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TABLE,
+    config: Config = None,
+    output: Output = Format.TABLE,
 ) -> None:
     """Say what is wrong with a configuration and with everything that it points to.
 

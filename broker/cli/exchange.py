@@ -16,6 +16,7 @@ from rich.text import Text
 
 from broker.cli.answer import print_issued, print_json, print_refusal
 from broker.cli.console import build_console, printable
+from broker.cli.options import Format
 from broker.cli.token_request import (
     Answer,
     CannotAsk,
@@ -33,13 +34,6 @@ COULD_NOT_ASK: Final = 2
 _TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:"  # noqa: S105 — a prefix, RFC 8693 §3
 
 app = typer.Typer(rich_markup_mode="markdown")
-
-
-class Format(StrEnum):
-    """How an answer is printed."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 class Method(StrEnum):

@@ -5,8 +5,6 @@ import getpass
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -18,6 +16,7 @@ from broker.audit.writer import AuditWriter
 from broker.cli.backing import Backing, open_backing
 from broker.cli.console import build_console
 from broker.cli.key_tables import describe_key, print_keys, print_keys_json, print_keys_jsonl
+from broker.cli.options import Config, ListFormat
 from broker.db.engine import Database
 from broker.errors import CommitRejected, ConfigurationError
 from broker.keys.envelope import Envelope, load_kek
@@ -26,7 +25,6 @@ from broker.keys.rotation import KeyState, Schedule, TooEarly
 from broker.keys.rotator import Rotator
 from broker.keys.store import GenerationLost, KeyStore, StoreUnavailable
 from broker.settings import Settings, load_settings
-from broker.settings.values import MAX_LEEWAY
 
 NOT_ROTATED: Final = 1
 COULD_NOT_ASK: Final = 2
@@ -38,23 +36,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-Config = Annotated[
-    Path | None,
-    typer.Option(
-        help="The configuration; absent: the environment says all.",
-        envvar="BROKER_CONFIG",
-        show_default=False,
-    ),
-]
-
-
-class Format(StrEnum):
-    """How keys are printed."""
-
-    TABLE = "table"
-    JSON = "json"
-    JSONL = "jsonl"
-
 
 @app.command(
     "list",
@@ -63,13 +44,15 @@ class Format(StrEnum):
 )
 def show(
     config: Config = None,
-    output: Annotated[Format, typer.Option("--format", help="How to print them.")] = Format.TABLE,
+    output: Annotated[
+        ListFormat, typer.Option("--format", help="How to print them.")
+    ] = ListFormat.TABLE,
     everything: Annotated[bool, typer.Option("--all", help="Also those that are retired.")] = False,
 ) -> None:
     """List the signing keys: their state, since when, and what happens to them next."""
     settings = load_settings(config)
     with _told(), _backing(settings) as backing:
-        asyncio.run(_list(backing, _schedule(settings), output, everything=everything))
+        asyncio.run(_list(backing, build_schedule(settings), output, everything=everything))
 
 
 @app.command(
@@ -91,7 +74,9 @@ def rotate(
             " new tokens for up to five minutes.",
         ),
     ] = False,
-    output: Annotated[Format, typer.Option("--format", help="How to print them.")] = Format.TABLE,
+    output: Annotated[
+        ListFormat, typer.Option("--format", help="How to print them.")
+    ] = ListFormat.TABLE,
 ) -> None:
     """Let the prepared key sign from now on, and prepare the next one.
 
@@ -108,10 +93,12 @@ def rotate(
         )
     with _told(), _backing(settings) as backing:
         asyncio.run(_rotate(settings, backing, sorted(algorithm or used), force=force))
-        asyncio.run(_list(backing, _schedule(settings), output, everything=False))
+        asyncio.run(_list(backing, build_schedule(settings), output, everything=False))
 
 
-async def _list(backing: Backing, schedule: Schedule, output: Format, *, everything: bool) -> None:
+async def _list(
+    backing: Backing, schedule: Schedule, output: ListFormat, *, everything: bool
+) -> None:
     async with aclosing(Database(backing.app_url)) as database:
         store = KeyStore(database)
         records = await store.records()
@@ -122,7 +109,7 @@ async def _list(backing: Backing, schedule: Schedule, output: Format, *, everyth
         for record in records
         if everything or record.state is not KeyState.RETIRED
     ]
-    printers = {Format.JSON: print_keys_json, Format.JSONL: print_keys_jsonl}
+    printers = {ListFormat.JSON: print_keys_json, ListFormat.JSONL: print_keys_jsonl}
     printers.get(output, print_keys)(keys)
 
 
@@ -139,7 +126,7 @@ async def _rotate(
         async def record(action: str, details: Mapping[str, Any]) -> None:
             await trail.record(action, {**details, "forced": force}, by=by)
 
-        rotator = Rotator(KeyStore(database), envelope, _schedule(settings), record)
+        rotator = Rotator(KeyStore(database), envelope, build_schedule(settings), record)
         for algorithm in algorithms:
             if (await rotator.store.table(algorithm)).generation == 0:
                 await rotator.rotate_due(algorithm)  # makes the first ones
@@ -169,11 +156,6 @@ async def _trail(settings: Settings, database: Database) -> AsyncIterator[AuditT
     finally:
         stop.set()
         await running
-
-
-def _schedule(settings: Settings) -> Schedule:
-    longest = max((target.max_lifetime for target in settings.targets), default=timedelta())
-    return build_schedule(settings.keys.rotate_every, longest, MAX_LEEWAY)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -10,6 +9,7 @@ from rich.text import Text
 
 from broker.cli.console import build_console
 from broker.cli.findings import Finding, bad, good, print_findings
+from broker.cli.options import Config
 from broker.db.embedded import EmbeddedPostgres
 from broker.db.migrate import CannotMigrate, migrate, survey
 from broker.settings import Settings, load_settings
@@ -27,14 +27,7 @@ app = typer.Typer(rich_markup_mode="markdown")
     " **2** it could not be done.\n\nExample: `broker migrate --config broker.yaml`",
 )
 def bring_up(
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            help="The configuration; absent: the environment says all.",
-            envvar="BROKER_CONFIG",
-            show_default=False,
-        ),
-    ] = None,
+    config: Config = None,
     check: Annotated[
         bool, typer.Option("--check", help="Change nothing, and only say what is missing.")
     ] = False,

@@ -18,6 +18,7 @@ from broker.cli.findings import (
     warning,
     worst,
 )
+from broker.cli.options import Format, Output
 from broker.cli.policy_tests import Failure, PolicyTests, run_policy_tests
 from broker.errors import ConfigurationError
 from broker.policy.bundle import Bundle, build_bundle, find_opa, load_bundle, render_archive
@@ -37,13 +38,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 Folder = Annotated[Path, typer.Argument(help="The policy folder: a bundle root.")]
-
-
-class Format(StrEnum):
-    """How findings are printed."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 class Engine(StrEnum):
@@ -114,7 +108,7 @@ def check(
         Path | None,
         typer.Option(help="Also hold the grants against this configuration.", show_default=False),
     ] = None,
-    output: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TABLE,
+    output: Output = Format.TABLE,
 ) -> None:
     """Say what is wrong with a policy, without asking it anything.
 

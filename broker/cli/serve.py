@@ -4,13 +4,14 @@ import asyncio
 import logging
 import signal
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
 import typer
 from uvloop import new_event_loop
 
 from broker.app import Broker
 from broker.cli.backing import Backing, open_backing
+from broker.cli.options import Config
 from broker.errors import CommitRejected, ConfigurationError
 from broker.settings import Settings, load_settings
 from broker.telemetry.export import configure
@@ -30,12 +31,7 @@ app = typer.Typer(rich_markup_mode="markdown")
     " unusable.\n\nExample: `broker serve --config /etc/broker/broker.yaml`"
 )
 def serve(
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="BROKER_CONFIG", help="The configuration, `broker.yaml`.", show_default=False
-        ),
-    ] = None,
+    config: Config = None,
 ) -> None:
     """Run the broker with a configuration: production.
 

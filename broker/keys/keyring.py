@@ -26,6 +26,8 @@ from broker.keys.rotation import KeyState, Schedule
 from broker.keys.rotator import Rotator
 from broker.keys.store import GenerationLost, KeyStore, StoredKey
 from broker.oauth import JWKS_MAX_AGE
+from broker.settings import Settings
+from broker.settings.values import MAX_LEEWAY
 from broker.telemetry import meter
 
 _log = logging.getLogger(__name__)
@@ -43,17 +45,19 @@ STALE_AFTER: Final = timedelta(seconds=60)
 SLACK: Final = timedelta(seconds=60)
 
 
-def build_schedule(rotate_every: timedelta, max_lifetime: timedelta, leeway: timedelta) -> Schedule:
-    """Return how long keys stay in each state.
-
-    ``max_lifetime`` is the longest of any target's, ``leeway`` the most that a verifier of our
-    tokens is expected to allow.
-    """
+def build_schedule(settings: Settings) -> Schedule:
+    """Return how long keys stay in each state, for the lives of tokens that are configured."""
     return Schedule(
-        rotate_every=rotate_every,
+        rotate_every=settings.keys.rotate_every,
         publish_before=timedelta(seconds=JWKS_MAX_AGE) + SLACK,
-        publish_after=max_lifetime + leeway + SLACK,
+        # The most leeway that anybody here allows, and so may a verifier of our tokens.
+        publish_after=longest_life(settings) + MAX_LEEWAY + SLACK,
     )
+
+
+def longest_life(settings: Settings) -> timedelta:
+    """Return the longest life of any target's tokens."""
+    return max((target.max_lifetime for target in settings.targets), default=timedelta())
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,17 +17,15 @@ memory of one process, bounded, and forgotten with it: n processes allow n times
 
 from collections.abc import Hashable
 from datetime import datetime
-from functools import lru_cache
-from ipaddress import IPv6Address, ip_network
 from math import ceil
 from typing import Final, Generic, TypeVar
 
+from broker.domain import source_network
 from broker.settings import Rate
 
 SOURCE_FACTOR: Final = 10  # what a source may fail, over all its clients, for each client's
 MAX_ENTRIES: Final = 20_000  # of each kind, about 10 MB in all; the least recently used go first
 _MAX_ID: Final = 256  # characters; no configured id is as long
-_PREFIX: Final = 64  # bits: what one holder of IPv6 addresses has at least
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -102,17 +100,3 @@ class _Buckets(Generic[Key]):
         level, at = self._levels.get(key, (float(self._count), now))
         # A clock that steps back refills nothing, and takes nothing away.
         return min(float(self._count), level + max(0.0, now - at) * self._per_second)
-
-
-@lru_cache(maxsize=4096)
-def source_network(source: str) -> str:
-    """Return what counts as one source: an IPv4 address, or the /64 that an IPv6 address is in."""
-    if ":" not in source:
-        return source
-    try:
-        address = IPv6Address(source)
-    except ValueError:
-        return source
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ip_network((int(address), _PREFIX), strict=False))

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.limits.throttle import SOURCE_FACTOR, FailureThrottle, source_network
+from broker.domain import source_network
+from broker.limits.throttle import SOURCE_FACTOR, FailureThrottle
 from broker.settings import Rate
 from tests.builders import NOW
 
