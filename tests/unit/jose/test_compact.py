@@ -124,6 +124,21 @@ def test_alg_is_a_string(alg):
         parse_compact(token(GOOD | {"alg": alg}))
 
 
+@pytest.mark.row("ATK-KID-01")
+@pytest.mark.parametrize("kid", [None, 1, True, [], {}, "", "k" * 1025])
+def test_kid_is_a_name(kid):
+    """RFC 7515 §4.1.4: a string that is not empty; null is not absent."""
+    with pytest.raises(Malformed):
+        parse_compact(token({"alg": "ES256", "kid": kid}))
+
+
+def test_typ_is_shortened_only_where_nothing_is_lost():
+    """RFC 7515 §4.1.9: ``application/x/y`` has a further slash."""
+    typs = ("application/at+JWT", "application/x/y", "text/x", None)
+
+    assert ["at+jwt", "application/x/y", "text/x", None] == [normalize_typ(typ) for typ in typs]
+
+
 @pytest.mark.parametrize("typ", [None, 1, True, [], {}, "\u00e9", "at+jwt\u212a"])
 def test_typ_is_a_media_type(typ):
     """RFC 7515 §4.1.9: ASCII, for others have a lower case that ASCII does not expect."""

@@ -153,6 +153,14 @@ def test_what_is_no_set_is_malformed(document):
             load_keys(document, ALL)
 
 
+def test_a_set_is_read_from_its_text_as_from_its_value():
+    """RFC 7517 §5: as a server answers it, and as the configuration holds it."""
+    document = {"keys": [public_jwk(P256)], "more": 1}
+
+    assert load_keys(document, ALL) == load_keys(json.dumps(document).encode(), ALL)
+    assert 1 == len(load_keys(document, ALL))
+
+
 @pytest.mark.row("JW-21", "JW-19", "ATK-DOS-01")
 def test_a_set_has_at_most_a_hundred_keys():
     """ATK-SSRF-03: 10^6 keys are not read."""
