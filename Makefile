@@ -20,7 +20,7 @@ run: .venv/run .tools/opa ## start everything, show exchanges, keep serving; ARG
 	@exec .venv/bin/broker dev $(ARGS)
 
 ## Develop
-test: .venv/dev .tools/opa .tools/compose-spec.json ## every check of the project and the whole suite; ARGS go to pytest
+test: .venv/dev .tools/opa .tools/compose-spec.json .tools/oauth-clients/made ## every check of the project and the whole suite; ARGS go to pytest
 	@exec scripts/check all $(ARGS)
 
 lint: .venv/dev .tools/opa ## format, lint, types, direction of imports, generated pages
@@ -78,3 +78,7 @@ clean: ## remove what was installed and made, the development database too
 # A machine that cannot have it still runs every other check; the one that needs it says so.
 .tools/compose-spec.json: scripts/install_compose_schema.py | .tools/opa
 	@-.venv/bin/python scripts/install_compose_schema.py
+
+# Likewise: client libraries that nobody here wrote, for tests/clients.
+.tools/oauth-clients/made: scripts/install_oauth_clients.py tests/clients/package.json tests/clients/zitadel.go | .tools/opa
+	@-.venv/bin/python -m scripts.install_oauth_clients && touch $@
