@@ -180,7 +180,7 @@ class BrokerClient:
     async def rows(self) -> list[dict[str, Any]]:
         """The audit rows of exchanges since the test began, oldest first."""
         found = await self._rows.fetch(
-            "SELECT * FROM audit_event WHERE id > $1 AND kind = 'exchange' ORDER BY id",
+            "SELECT * FROM audit_event WHERE id > $1 AND kind = 'exchange' ORDER BY at, seq",
             self._since,
         )
         return [dict(row) for row in found]
@@ -198,7 +198,7 @@ class BrokerClient:
 async def talk_to(process: BrokerProcess, auditor_url: str) -> Any:
     """Give a client of a broker that writes to the database at ``auditor_url``.
 
-    One broker writes there at a time, and ids are UUIDv7: so they order the rows.
+    One broker writes there at a time, so its ``seq`` orders the rows of one instant.
     """
     rows = await asyncpg.connect(auditor_url)
     try:

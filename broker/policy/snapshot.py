@@ -6,6 +6,7 @@ dot: half-written files of editors, and the copies that Kubernetes keeps of a mo
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,9 @@ from broker.errors import ConfigurationError
 MAX_FILES: Final = 2000
 MAX_BYTES: Final = 16 * 1024 * 1024  # of all of them
 _MANIFEST: Final = ".manifest"
+# How a package is named, and below it exactly one more name.
+_RULES: Final = re.compile(rb"\s*package\s+(?:data\.)?broker\s*\.\s*rules\b([^#]*)")
+_SEGMENT: Final = re.compile(rb"\s*\.\s*\w+\s*|\s*\[\s*\"[^\"]*\"\s*\]\s*")
 _DATA: Final = frozenset({"data.json", "data.yaml", "data.yml"})
 
 Snapshot = Mapping[str, bytes]  # by path in the folder, with slashes
@@ -41,6 +45,7 @@ def take_snapshot(folder: Path) -> Snapshot:
             )
     if not any(name.endswith(".rego") for name in files):
         raise ConfigurationError(f"policy.path: {folder} holds no policy (*.rego)")
+    _check_rules(files, folder)
     return files
 
 
@@ -50,6 +55,18 @@ def write_snapshot(snapshot: Snapshot, folder: Path) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+
+
+def _check_rules(files: Snapshot, folder: Path) -> None:
+    """Refuse a package that the decision does not ask: its author counts on what it denies."""
+    for name, content in files.items():
+        for number, line in enumerate(content.splitlines() if name.endswith(".rego") else (), 1):
+            match = _RULES.match(line)
+            if match is not None and _SEGMENT.fullmatch(match[1]) is None:
+                raise ConfigurationError(
+                    f"{folder / name}:{number}: rules of your own are packages directly below"
+                    " broker.rules, like broker.rules.office_hours; this one would not be asked"
+                )
 
 
 def _find(folder: Path) -> Iterator[Path]:

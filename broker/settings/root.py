@@ -45,8 +45,9 @@ class Settings(Section):
     audit: Audit = Field(Audit(), description="The audit trail.")
     telemetry: Telemetry = Field(Telemetry(), description="Traces and logs.")
     limits: Limits = Field(Limits(), description="How much anyone may ask.")
+    # Longer chains would be nested deeper than the JSON that is read (16).
     max_delegation_depth: int = Field(
-        8, ge=1, le=32, description="Most exchanges that one token may come from, whatever grants."
+        8, ge=1, le=14, description="Most exchanges that one token may come from, whatever grants."
     )
     max_targets: int = Field(1, ge=1, le=16, description="Most targets that one token may be for.")
     issuers: tuple[TrustedIssuer, ...] = Field(

@@ -409,7 +409,7 @@ def test_no_claim_of_a_subject_becomes_one_of_ours(tmp_path, claim):
         case(["keys", "algorithm"], "HS256", "keys.algorithm: write ES256", "hs256"),
         case(["keys", "rotate_every"], "1s", "keys.rotate_every: write a duration", "rotation"),
         case(["max_delegation_depth"], 0, "max_delegation_depth: write at least 1", "no-depth"),
-        case(["max_delegation_depth"], 33, "max_delegation_depth: write at most 32", "endless"),
+        case(["max_delegation_depth"], 15, "max_delegation_depth: write at most 14", "endless"),
         case(["max_targets"], 17, "max_targets: write at most 16", "targets"),
         case(["audit"], {"deadline": "1h"}, "audit.deadline: write a duration", "audit-late"),
         case(["audit"], {"enabled": False}, "audit.enabled: is not a known key", "no-audit"),

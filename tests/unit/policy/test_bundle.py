@@ -334,3 +334,26 @@ def test_the_compiler_sees_nothing_of_our_environment(folder: Path, tmp_path: Pa
 def test_the_stock_policy_compiles():
     """Without one built-in of the host."""
     assert build_bundle(STOCK).wasm
+
+
+@pytest.mark.row("CVE-2026-9792")
+@pytest.mark.parametrize(
+    ("package", "asked"),
+    [
+        pytest.param("broker.rules.hours", True, id="directly-below"),
+        pytest.param('broker.rules["office hours"]', True, id="quoted"),
+        pytest.param("broker.rules.team.hours", False, id="nested"),
+        pytest.param('broker.rules["team"].hours', False, id="nested-behind-quotes"),
+        pytest.param("broker.rules", False, id="not-below"),
+        pytest.param("broker.ruleset.a.b", True, id="another-name"),
+    ],
+)
+def test_a_rule_that_would_not_be_asked_is_refused(folder: Path, package: str, *, asked: bool):
+    """A package that silently denies nothing is a stage that is skipped: named by file and line."""
+    (folder / "broker" / "rules").mkdir()
+    path = folder / "broker" / "rules" / "own.rego"
+    path.write_text(f'# Ours.\npackage {package}\n\ndeny contains "policy.denied"\n')
+    if asked:
+        take_snapshot(folder)
+    else:
+        assert f"{path}:2:" in refusal(folder)
