@@ -1,4 +1,4 @@
-"""The syntax of ``scope``: tokens of %x21 / %x23-5B / %x5D-7E with one SP between. RFC 6749 §3.3."""
+"""The syntax of ``scope``: tokens of %x21, %x23-5B, %x5D-7E with one SP between. RFC 6749 §3.3."""
 
 import re
 
