@@ -163,6 +163,14 @@ async def test_a_chain_of_any_depth_is_refused_at_once(depth):
     assert time.monotonic() - began < 1
 
 
+@pytest.mark.row("ATK-ACT-01", "TX-4.1-06")
+def test_the_reader_has_a_bound_of_its_own():
+    """ATK-ACT-01: 16 links, even if a parser before it let more through."""
+    assert 16 == len(read_chain({"act": nested(16)}, ACTS))
+    with pytest.raises(TokenRefused):
+        read_chain({"act": nested(17)}, ACTS)
+
+
 @pytest.mark.row("ATK-ACT-01", "TX-4.1-06", "INV-4")
 @pytest.mark.parametrize(
     ("claims", "depth"),
