@@ -4,7 +4,8 @@ What holds when ``evaluate`` returns:
 
 (1) the guest had this input, the bundle's data and nothing else: it has no clock, no network, no
     randomness and no memory of the call before, so the same input gets the same decision;
-(2) it took no longer than twice the deadline, and no more memory than ``guest.MAX_MEMORY``;
+(2) it took no more of the processor than twice the deadline, and no more memory than
+    ``guest.MAX_MEMORY``;
 (3) what it answered is at most ``MAX_OUTPUT`` long and JSON, or it stands as ``UNREADABLE``.
 
 An instance that failed is replaced by a fresh one before anybody asks again.
