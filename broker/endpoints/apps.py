@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from starlette.applications import Starlette
-from starlette.routing import Route
+from starlette.routing import Route, Router
 
 from broker.endpoints.edge import Edge
 from broker.endpoints.health import AdminEndpoints
@@ -71,8 +70,7 @@ def load_admin_token(path: Path | None) -> bytes | None:
     return token
 
 
-def _exact(routes: list[Route]) -> Starlette:
-    application = Starlette(routes=routes)
+def _exact(routes: list[Route]) -> Router:
     # A path matches exactly or not at all: a redirect would repeat a body with its credentials.
-    application.router.redirect_slashes = False
-    return application
+    # A router alone, for what an application adds to it the edge does already.
+    return Router(routes, redirect_slashes=False)
