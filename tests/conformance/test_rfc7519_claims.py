@@ -140,6 +140,8 @@ EDGES = [
     ({"iat": AT - 3540, "exp": AT + 60}, ACCEPTED, ACCEPTED),
     ({"iat": AT - 86_430, "exp": AT + 60}, ACCEPTED, "claim_invalid"),
     ({"iat": AT - 86_431, "exp": AT + 60}, "too_old", "claim_invalid"),
+    ({"iat": AT + 31, "nbf": AT - 5}, "not_yet_valid", ACCEPTED),
+    ({"iat": AT + 20, "nbf": AT - 5, "exp": AT + 10}, "claim_invalid", "claim_invalid"),
     ({"iat": AT, "exp": AT + 3600}, ACCEPTED, ACCEPTED),
     ({"iat": AT, "exp": AT + 3601}, ACCEPTED, "claim_invalid"),
     ({"iat": AT + 30, "exp": AT + 3630}, ACCEPTED, ACCEPTED),
