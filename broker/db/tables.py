@@ -129,3 +129,45 @@ key_generation = Table(
     Column("generation", BigInteger, nullable=False),
     PrimaryKeyConstraint("algorithm"),
 )
+
+# What was revoked, and from when. A trigger gives ``seq``: from 1, gapless, in order of commits.
+revocation = Table(
+    "revocation",
+    metadata,
+    Column("seq", BigInteger, nullable=False, autoincrement=False),
+    Column("scope", Text, nullable=False),
+    Column("issuer", Text, nullable=False),  # empty where the scope has none; so is ``key``
+    Column("key", Text, nullable=False),
+    Column("not_before", _time),  # null: of the scopes that kill outright
+    Column("reason", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at", _time, nullable=False),
+    PrimaryKeyConstraint("seq"),
+    CheckConstraint(
+        "scope IN ('subject', 'actor', 'client', 'issuer', 'kid', 'txn', 'jti', 'all')", "scope"
+    ),
+    CheckConstraint(
+        "(scope IN ('subject', 'actor', 'issuer', 'kid', 'jti')) = (issuer <> '')", "issuer"
+    ),
+    CheckConstraint("(scope IN ('issuer', 'all')) = (key = '')", "key"),
+    CheckConstraint("(scope IN ('kid', 'txn', 'jti')) = (not_before IS NULL)", "not_before"),
+    CheckConstraint(
+        "octet_length(issuer) <= 2048 AND octet_length(key) <= 2048"
+        " AND octet_length(reason) <= 1024 AND octet_length(by) <= 1024",
+        "size",
+    ),
+)
+
+# What an opaque token of ours stands for, until it expires.
+reference_token = Table(
+    "reference_token",
+    metadata,
+    Column("hash", BYTEA, nullable=False),  # SHA-256 of the token; itself it is nowhere
+    Column("jti", UUID, nullable=False),
+    Column("claims", Text, nullable=False),  # JSON, as a JWT would have them
+    Column("kid", Text, nullable=False),  # the key that it counts as signed with
+    Column("expires_at", _time, nullable=False),
+    PrimaryKeyConstraint("hash"),
+    CheckConstraint("octet_length(hash) = 32", "hash"),
+    Index(None, "expires_at"),
+)

@@ -21,13 +21,17 @@ INSERT_BATCH = f"""
 INSERT INTO audit_batch (writer, number, first_seq, last_seq, at, root, previous, hash)
 VALUES ('{WRITER}', 1, 1, 1, now(), sha256('a'), sha256('b'), sha256('c'))
 """
+INSERT_REVOCATION = """
+INSERT INTO revocation (scope, issuer, key, not_before, reason, by, at)
+VALUES ('client', '', 'checkout', now(), 'a test', 'a test', now())
+"""
 PARTITIONS = """
 SELECT inhrelid::regclass::text AS name, pg_get_expr(relpartbound, relid) AS bound
 FROM pg_inherits JOIN pg_class ON oid = inhrelid CROSS JOIN LATERAL (SELECT oid AS relid) AS r
 WHERE inhparent = 'audit_event'::regclass ORDER BY 1
 """
 CHANGES = {
-    "update": "UPDATE {table} SET writer = gen_random_uuid()",
+    "update": "UPDATE {table} SET at = at",
     "delete": "DELETE FROM {table}",
     "truncate": "TRUNCATE {table}",
 }
@@ -39,14 +43,14 @@ def insert_event(at: object, *, seq: int = 1, table: str = "audit_event") -> str
 
 def tables_of(database) -> list[str]:
     partitions = execute(database.owner_url, PARTITIONS)
-    return ["audit_event", "audit_batch", *(row["name"] for row in partitions)]
+    return ["audit_event", "audit_batch", "revocation", *(row["name"] for row in partitions)]
 
 
 @pytest.fixture(scope="module")
 def trail(postgres, migrated):
     """A database with a batch, and a row in each partition."""
     with one_more(postgres, migrated.name) as made:
-        statements = [INSERT_BATCH, insert_event("1999-12-31 00:00+00")]
+        statements = [INSERT_BATCH, INSERT_REVOCATION, insert_event("1999-12-31 00:00+00")]
         for number, row in enumerate(execute(made.owner_url, PARTITIONS), 2):
             if row["bound"] != "DEFAULT":
                 statements.append(insert_event(row["bound"].split("'")[1], seq=number))
@@ -110,7 +114,7 @@ def test_each_table_of_the_trail_has_both_triggers_always_enabled(fresh):
         "SELECT pg_class.oid::regclass::text, wanted FROM pg_class"
         " CROSS JOIN unnest(ARRAY['audit_refuse_row_change', 'audit_refuse_truncate']) AS wanted"
         " LEFT JOIN pg_trigger ON tgrelid = pg_class.oid AND tgname = wanted AND tgenabled = 'A'"
-        " WHERE relname ~ '^audit_(event|batch)' AND relkind IN ('r', 'p')"
+        " WHERE relname ~ '^(audit_(event|batch)|revocation$)' AND relkind IN ('r', 'p')"
         " AND pg_trigger.oid IS NULL",
     )
 
@@ -133,11 +137,14 @@ def test_the_broker_has_exactly_the_rights_that_it_uses(trail):
         ("broker_app", "audit_batch", "INSERT SELECT"),
         ("broker_app", "audit_event", "INSERT SELECT"),
         ("broker_app", "key_generation", "INSERT SELECT UPDATE"),
+        ("broker_app", "reference_token", "DELETE INSERT SELECT"),
         ("broker_app", "replay_claim", "DELETE INSERT SELECT"),
+        ("broker_app", "revocation", "INSERT SELECT"),
         ("broker_app", "signing_key", "INSERT SELECT UPDATE"),
         ("broker_auditor", "alembic_version", "SELECT"),
         ("broker_auditor", "audit_batch", "SELECT"),
         ("broker_auditor", "audit_event", "SELECT"),
+        ("broker_auditor", "revocation", "SELECT"),
     ] == [tuple(row) for row in rights]
 
 
