@@ -10,7 +10,9 @@ each reason its OAuth ``error``, status and fixed text, so no text ever comes fr
     ├── DelegationRejected       step 3
     ├── DecisionRejected         step 4
     ├── MintRejected             step 5
-    └── CommitRejected           step 6
+    ├── CommitRejected           step 6
+    ├── IntrospectionRejected    nothing is said about a token
+    └── RevocationRejected       a token is not revoked
     ConfigurationError           the broker cannot start, or keep, with this configuration
 """
 
@@ -40,6 +42,7 @@ class Reason(StrEnum):
     REQUEST_ACTOR_TOKEN_MISSING = "request.actor_token_missing"
     REQUEST_ACTOR_TOKEN_TYPE_MISSING = "request.actor_token_type_missing"
     REQUEST_REQUESTED_TOKEN_TYPE_UNSUPPORTED = "request.requested_token_type_unsupported"
+    REQUEST_TOKEN_MISSING = "request.token_missing"
 
     CLIENT_AUTHENTICATION_MISSING = "client.authentication_missing"
     CLIENT_SEVERAL_METHODS = "client.several_methods"
@@ -72,6 +75,7 @@ class Reason(StrEnum):
     SUBJECT_TOKEN_AUDIENCE_MISMATCH = "subject_token.audience_mismatch"
     SUBJECT_TOKEN_ISSUER_NOT_FOR_CLIENT = "subject_token.issuer_not_for_client"
     SUBJECT_TOKEN_SUBJECT_IS_CLIENT = "subject_token.subject_is_client"
+    SUBJECT_TOKEN_REFERENCE_UNKNOWN = "subject_token.reference_unknown"
     SUBJECT_TOKEN_REPLAYED = "subject_token.replayed"
 
     ACTOR_TOKEN_MALFORMED = "actor_token.malformed"
@@ -89,6 +93,7 @@ class Reason(StrEnum):
     ACTOR_TOKEN_AUDIENCE_MISMATCH = "actor_token.audience_mismatch"
     ACTOR_TOKEN_ISSUER_NOT_FOR_CLIENT = "actor_token.issuer_not_for_client"
     ACTOR_TOKEN_SUBJECT_IS_CLIENT = "actor_token.subject_is_client"
+    ACTOR_TOKEN_REFERENCE_UNKNOWN = "actor_token.reference_unknown"
     ACTOR_TOKEN_REPLAYED = "actor_token.replayed"
     ACTOR_TOKEN_NOT_OF_CLIENT = "actor_token.not_of_client"
     ACTOR_TOKEN_HAS_CHAIN = "actor_token.has_chain"
@@ -132,6 +137,11 @@ class Reason(StrEnum):
 
     AUDIT_UNAVAILABLE = "audit.unavailable"
     REPLAY_UNAVAILABLE = "replay.unavailable"
+    REFERENCE_UNAVAILABLE = "reference.unavailable"
+
+    INTROSPECTION_THROTTLED = "introspection.throttled"
+    REVOCATION_NOT_OF_CLIENT = "revocation.not_of_client"
+    REVOCATION_TOKEN_TYPE_UNSUPPORTED = "revocation.token_type_unsupported"
 
     SERVER_ERROR = "server.error"
 
@@ -183,6 +193,14 @@ class CommitRejected(Rejected):
     """Step 6: no durable audit row, so no token."""
 
 
+class IntrospectionRejected(Rejected):
+    """The caller gets no answer about a token, whatever the token is. RFC 7662 §2.3."""
+
+
+class RevocationRejected(Rejected):
+    """The token is not revoked, and the client is told so. RFC 7009 §2.2.1."""
+
+
 class ConfigurationError(Exception):
     """The configuration is unusable. ``str()`` names the key and says what to write instead."""
 
@@ -224,6 +242,7 @@ def _token_errors(token: str) -> dict[str, PublicError]:
         "algorithm_not_allowed": forged,
         "key_unknown": forged,
         "signature_invalid": forged,
+        "reference_unknown": forged,
         "type_not_accepted": _bad(f"The {token} token is not of a type accepted here."),
         "claim_missing": _bad(f"The {token} token lacks a required claim."),
         "claim_invalid": _bad(f"A claim of the {token} token is malformed."),
@@ -276,6 +295,7 @@ PUBLIC: dict[Reason, PublicError] = {
     Reason.REQUEST_REQUESTED_TOKEN_TYPE_UNSUPPORTED: _bad(
         "The requested token type is not one that is issued here."
     ),
+    Reason.REQUEST_TOKEN_MISSING: _bad("The parameter token is missing."),
     Reason.CLIENT_AUTHENTICATION_MISSING: _client("The client must authenticate."),
     Reason.CLIENT_SEVERAL_METHODS: _bad("Use one method of client authentication."),
     Reason.CLIENT_ASSERTION_INCOMPLETE: _bad(
@@ -350,6 +370,22 @@ PUBLIC: dict[Reason, PublicError] = {
     Reason.MINT_KEY_UNAVAILABLE: _unavailable("There is no signing key at the moment."),
     Reason.AUDIT_UNAVAILABLE: _unavailable("The exchange cannot be recorded at the moment."),
     Reason.REPLAY_UNAVAILABLE: _unavailable("Replay cannot be ruled out at the moment."),
+    Reason.REFERENCE_UNAVAILABLE: _unavailable(
+        "Reference tokens cannot be looked up at the moment."
+    ),
+    Reason.INTROSPECTION_THROTTLED: PublicError(
+        OAuthError.TEMPORARILY_UNAVAILABLE,
+        "Too many introspections; keep an answer for a moment, or ask for a higher limit.",
+        HTTPStatus.TOO_MANY_REQUESTS,
+        1,
+    ),
+    # As far as a client goes, the tokens of others do not exist (RFC 7009 §2.1, D-07).
+    Reason.REVOCATION_NOT_OF_CLIENT: PublicError(
+        OAuthError.UNAUTHORIZED_CLIENT, "This client may not revoke that token."
+    ),
+    Reason.REVOCATION_TOKEN_TYPE_UNSUPPORTED: PublicError(
+        OAuthError.UNSUPPORTED_TOKEN_TYPE, "Tokens of that type cannot be revoked here."
+    ),
     Reason.SERVER_ERROR: PublicError(
         OAuthError.SERVER_ERROR, "Something went wrong here.", HTTPStatus.INTERNAL_SERVER_ERROR
     ),

@@ -21,7 +21,7 @@ class TokenType(StrEnum):
 
 
 class OAuthError(StrEnum):
-    """Error codes. RFC 6749 §5.2, RFC 8693 §2.2.2, RFC 8707 §2.
+    """Error codes. RFC 6749 §5.2, RFC 7009 §2.2.1, RFC 8693 §2.2.2, RFC 8707 §2.
 
     The last two are registered for the authorization endpoint (RFC 6749 §4.1.2.1).
     """
@@ -32,6 +32,7 @@ class OAuthError(StrEnum):
     INVALID_TARGET = "invalid_target"
     UNAUTHORIZED_CLIENT = "unauthorized_client"
     UNSUPPORTED_GRANT_TYPE = "unsupported_grant_type"
+    UNSUPPORTED_TOKEN_TYPE = "unsupported_token_type"
     TEMPORARILY_UNAVAILABLE = "temporarily_unavailable"
     SERVER_ERROR = "server_error"
 
@@ -53,6 +54,8 @@ class Mode(StrEnum):
 
 TOKEN_USAGE_BEARER: Final = "Bearer"  # RFC 6750, the ``token_type`` of every answer
 TYP_ACCESS_TOKEN: Final = "at+jwt"  # RFC 9068 §2.1
+# Ours: the signed record that a reference token stands for. It is stored and never leaves.
+TYP_REFERENCE: Final = "reference+jwt"
 
 # Claims that the broker writes itself: nothing that a subject brings may become one of them.
 RESERVED_CLAIMS: Final = frozenset(
