@@ -3,7 +3,7 @@
 (1) one method, one client named;
 (2) it has not failed too often;
 (3) its credential is good, and by the method it is registered with;
-(4) it may use this grant.
+(4) for an exchange: it may use this grant.
 
 No network is touched here, and the database only for an assertion that is good. An unknown client
 costs as much time as a wrong secret, and both are answered alike.
@@ -78,11 +78,22 @@ class ClientAuthenticator:
         )
 
     async def authenticate(self, credentials: Credentials, *, source: str, now: datetime) -> Client:
-        """Return the client that the credentials prove.
+        """Return the client that the credentials prove, if it may exchange tokens.
 
         ``source`` is the address of the peer, or what a trusted proxy said it was.
 
         Raises ``AuthenticationRejected`` with a reason ``client.…``, or ``replay.unavailable``.
+        """
+        client = await self.identify(credentials, source=source, now=now)
+        # (4) RFC 6749 §5.2: a known client, so it is told.
+        if _GRANT_TYPE not in client.grant_types:
+            raise AuthenticationRejected(Reason.CLIENT_GRANT_TYPE_NOT_ALLOWED)
+        return client
+
+    async def identify(self, credentials: Credentials, *, source: str, now: datetime) -> Client:
+        """Return the client that the credentials prove, whichever endpoint it asks.
+
+        Raises what ``authenticate`` raises, except for the grant.
         """
         # (1) Who it claims to be from, whoever it is from.
         claimed = _claim(credentials)
@@ -99,9 +110,6 @@ class ClientAuthenticator:
                 self._throttle.failed(client_id, source, now)
             raise
         self._throttle.succeeded(client_id, source)
-        # (4) RFC 6749 §5.2: a known client, so it is told.
-        if _GRANT_TYPE not in client.grant_types:
-            raise AuthenticationRejected(Reason.CLIENT_GRANT_TYPE_NOT_ALLOWED)
         return client
 
     async def _judge(self, claimed: _Claimed, now: datetime) -> Client:

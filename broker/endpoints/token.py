@@ -6,13 +6,13 @@ from datetime import datetime
 
 from starlette.types import Receive, Scope, Send
 
-from broker.domain import Attempt, TokenExchangeRequest
+from broker.domain import Attempt
 from broker.endpoints.answer import send_issued, send_refusal
+from broker.endpoints.inbound import read_request
 from broker.endpoints.source import Networks, client_source
-from broker.errors import ParseRejected, Reason, Rejected
-from broker.exchange.body import read_body
+from broker.errors import Rejected
 from broker.exchange.pipeline import TokenExchange
-from broker.exchange.request import RawRequest, parse_request
+from broker.exchange.request import parse_request
 from broker.exchange.response import build_response
 from broker.telemetry import step
 from broker.telemetry.logs import current_request_id
@@ -35,9 +35,11 @@ class TokenEndpoint:
         exchange = self.current()
         source = client_source(scope, self.proxies())
         attempt = Attempt(current_request_id.get(), source, self.clock())
-        parse = await _read(scope, receive, attempt)
+        read = await read_request(scope, receive)
         try:
-            issued = await exchange.exchange(attempt, parse)
+            issued = await exchange.exchange(
+                attempt, lambda: parse_request(read(), id=attempt.id, source=attempt.source)
+            )
         except Rejected as rejected:
             await send_refusal(send, rejected)
             return
@@ -46,34 +48,3 @@ class TokenEndpoint:
             requested = issued.signed.permit.exchange.request.requested_token_type
             members = build_response(issued, issued_token_type=requested, now=self.clock())
             await send_issued(send, members)
-
-
-async def _read(
-    scope: Scope, receive: Receive, attempt: Attempt
-) -> Callable[[], TokenExchangeRequest]:
-    """Return the step ``parse`` for what arrived.
-
-    Waiting for a slow body is the caller's time and not a step's, so it is done before. What was
-    wrong with it is still said in the step, where every refusal is recorded.
-    """
-    headers = [(name, value.decode("latin-1")) for name, value in scope["headers"]]
-    try:
-        if scope["method"] != "POST":
-            raise ParseRejected(Reason.REQUEST_METHOD_NOT_ALLOWED)
-        body = await read_body(scope, receive)
-    except ParseRejected as rejected:
-        return _refusing(rejected)
-    raw = RawRequest(
-        content_types=tuple(value for name, value in headers if name == b"content-type"),
-        query=scope["query_string"],
-        authorization=tuple(value for name, value in headers if name == b"authorization"),
-        body=body,
-    )
-    return lambda: parse_request(raw, id=attempt.id, source=attempt.source)
-
-
-def _refusing(rejected: ParseRejected) -> Callable[[], TokenExchangeRequest]:
-    def parse() -> TokenExchangeRequest:
-        raise rejected
-
-    return parse
