@@ -59,6 +59,7 @@ class Reason(StrEnum):
     CLIENT_KEYS_UNAVAILABLE = "client.keys_unavailable"
     CLIENT_GRANT_TYPE_NOT_ALLOWED = "client.grant_type_not_allowed"
     CLIENT_THROTTLED = "client.throttled"
+    CLIENT_REVOKED = "client.revoked"
 
     SUBJECT_TOKEN_MALFORMED = "subject_token.malformed"
     SUBJECT_TOKEN_TYPE_NOT_ACCEPTED = "subject_token.type_not_accepted"
@@ -76,7 +77,9 @@ class Reason(StrEnum):
     SUBJECT_TOKEN_ISSUER_NOT_FOR_CLIENT = "subject_token.issuer_not_for_client"
     SUBJECT_TOKEN_SUBJECT_IS_CLIENT = "subject_token.subject_is_client"
     SUBJECT_TOKEN_REFERENCE_UNKNOWN = "subject_token.reference_unknown"
+    SUBJECT_TOKEN_CLIENT_UNKNOWN = "subject_token.client_unknown"
     SUBJECT_TOKEN_REPLAYED = "subject_token.replayed"
+    SUBJECT_TOKEN_REVOKED = "subject_token.revoked"
 
     ACTOR_TOKEN_MALFORMED = "actor_token.malformed"
     ACTOR_TOKEN_TYPE_NOT_ACCEPTED = "actor_token.type_not_accepted"
@@ -94,7 +97,9 @@ class Reason(StrEnum):
     ACTOR_TOKEN_ISSUER_NOT_FOR_CLIENT = "actor_token.issuer_not_for_client"
     ACTOR_TOKEN_SUBJECT_IS_CLIENT = "actor_token.subject_is_client"
     ACTOR_TOKEN_REFERENCE_UNKNOWN = "actor_token.reference_unknown"
+    ACTOR_TOKEN_CLIENT_UNKNOWN = "actor_token.client_unknown"
     ACTOR_TOKEN_REPLAYED = "actor_token.replayed"
+    ACTOR_TOKEN_REVOKED = "actor_token.revoked"
     ACTOR_TOKEN_NOT_OF_CLIENT = "actor_token.not_of_client"
     ACTOR_TOKEN_HAS_CHAIN = "actor_token.has_chain"
 
@@ -140,6 +145,7 @@ class Reason(StrEnum):
     REFERENCE_UNAVAILABLE = "reference.unavailable"
 
     INTROSPECTION_THROTTLED = "introspection.throttled"
+    REVOCATION_UNAVAILABLE = "revocation.unavailable"
     REVOCATION_NOT_OF_CLIENT = "revocation.not_of_client"
     REVOCATION_TOKEN_TYPE_UNSUPPORTED = "revocation.token_type_unsupported"
 
@@ -257,7 +263,9 @@ def _token_errors(token: str) -> dict[str, PublicError]:
         "subject_is_client": _bad(
             f"The subject of the {token} token cannot be told from a client."
         ),
+        "client_unknown": _bad(f"The {token} token was issued to a client that is gone."),
         "replayed": _bad(_REPEATED),
+        "revoked": _bad(f"The {token} token, or something that it descends from, was revoked."),
     }
 
 
@@ -322,6 +330,8 @@ PUBLIC: dict[Reason, PublicError] = {
         HTTPStatus.TOO_MANY_REQUESTS,
         60,
     ),
+    # Whoever has found a secret is not told that it was the right one.
+    Reason.CLIENT_REVOKED: _CLIENT_FAILED,
     **{
         Reason(f"{token}_token.{cause}"): public
         for token in ("subject", "actor")
@@ -378,6 +388,9 @@ PUBLIC: dict[Reason, PublicError] = {
         "Too many introspections; keep an answer for a moment, or ask for a higher limit.",
         HTTPStatus.TOO_MANY_REQUESTS,
         1,
+    ),
+    Reason.REVOCATION_UNAVAILABLE: _unavailable(
+        "Whether the token was revoked cannot be said at the moment."
     ),
     # As far as a client goes, the tokens of others do not exist (RFC 7009 §2.1, D-07).
     Reason.REVOCATION_NOT_OF_CLIENT: PublicError(

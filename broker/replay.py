@@ -4,24 +4,18 @@ RFC 7523 §3 (7), RFC 7519 §4.1.7. The claim is one INSERT, so the database dec
 looked up first. A claim outlives the token that it is of, and is swept some time after.
 """
 
-import asyncio
 import hashlib
-import logging
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from broker.db.durability import NotDurable
-from broker.db.engine import DATABASE_ERRORS, Database
+from broker.db.engine import Database
+from broker.db.kept import KeptConnections, NoAnswer
 from broker.telemetry import meter
 
-_log = logging.getLogger(__name__)
 _claims = meter.create_counter(
     "broker.replay.claims", unit="1", description="One-time claims, by outcome."
 )
 
-_DEADLINE: Final = timedelta(seconds=1)
-_CONNECTIONS: Final = 4  # one claims some thousands a second
 _SWEEP_ROWS: Final = 1000
 # Kept beyond the token's life: the clocks that judge ``exp`` are not the one that sweeps.
 _KEPT_AFTER: Final = timedelta(minutes=10)
@@ -58,9 +52,7 @@ class ReplayStore:
     """The table ``replay_claim``."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
-        self._idle: list[Any] = []  # connections of the driver, kept with their prepared statement
-        self._places = asyncio.Semaphore(_CONNECTIONS)
+        self._connections = KeptConnections(database)
 
     async def claim(self, kind: str, issuer: str, jti: str, expires_at: datetime) -> bool:
         """Return whether this is the first claim of that ``jti``; true once, and durable then.
@@ -89,34 +81,11 @@ class ReplayStore:
 
     async def aclose(self) -> None:
         """End every connection."""
-        self._drop_idle()
+        await self._connections.aclose()
 
     async def _execute(self, statement: Any) -> Any:  # noqa: ANN401 — of the driver
         try:
-            async with asyncio.timeout(_DEADLINE.total_seconds()), self._places:
-                connection = await self._take()
-                try:
-                    answer = await statement(connection)
-                except BaseException:
-                    # Also when the caller has gone: what is left on it is not for the next one.
-                    connection.terminate()
-                    raise
-                self._idle.append(connection)
-                return answer
-        except (NotDurable, *DATABASE_ERRORS) as error:
-            # What killed one connection has most likely killed all of them.
-            self._drop_idle()
+            return await self._connections.run(statement)
+        except NoAnswer as error:
             _claims.add(1, {"outcome": "unavailable"})
             raise ReplayUnavailable("the claims cannot be reached") from error
-
-    async def _take(self) -> Any:  # noqa: ANN401 — asyncpg's, which only broker.db imports
-        while self._idle:
-            connection = self._idle.pop()
-            if not connection.is_closed():
-                return connection
-        return await self._database.connect()
-
-    def _drop_idle(self) -> None:
-        while self._idle:
-            with suppress(*DATABASE_ERRORS):
-                self._idle.pop().terminate()

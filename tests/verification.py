@@ -17,12 +17,23 @@ from broker.errors import Reason, VerificationRejected
 from broker.issuers.registry import IssuerRegistry
 from broker.jose.jwk import load_keys
 from broker.settings import Settings
+from broker.tokens.references import References
 from broker.tokens.verify import TokenVerifier
 from tests import builders
 from tests.configuration import document
 from tests.jwts import ABSENT, BROKER_ISSUER, IDP, jwt, public_jwk
 from tests.wire import JWT
 
+
+class ReferenceMemory(dict[bytes, str]):
+    """The records of reference tokens of one process, as the database would keep them for all."""
+
+    async def find(self, digest: bytes) -> str | None:
+        """The record of the token of this hash."""
+        return self.get(digest)
+
+
+REFERENCE_TABLE = ReferenceMemory()
 OWN_KEY = ec.generate_private_key(ec.SECP256R1())
 ANCESTOR = "A" * 22
 
@@ -51,6 +62,7 @@ def _verifier_of(written: str) -> TokenVerifier:
         issuer=settings.issuer,
         clients=settings.clients,
         targets=settings.targets,
+        references=References(REFERENCE_TABLE),
     )
 
 

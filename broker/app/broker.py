@@ -42,6 +42,7 @@ from broker.policy.engine import PolicyEngine
 from broker.replay import ReplayStore, ReplayUnavailable
 from broker.settings import Settings
 from broker.telemetry.export import Telemetry
+from broker.tokens.store import ReferenceStore, ReferencesUnavailable
 
 _log = logging.getLogger(__name__)
 
@@ -92,9 +93,16 @@ class Broker:
             budget=RefusalBudget(rows=refusals.count, per=refusals.per),
         )
         self._replay = ReplayStore(self.database)
+        self._references = ReferenceStore(self.database)
         self._keyring = _build_keyring(settings, self.database, load_kek(kek), self.trail)
         self._shared = Shared(
-            self._keyring, self._replay, self.trail, build_tls(), utc_now, self._build_id
+            self._keyring,
+            self._replay,
+            self._references,
+            self.trail,
+            build_tls(),
+            utc_now,
+            self._build_id,
         )
         self._wired: Wired | None = None
         self._stop = asyncio.Event()
@@ -146,7 +154,7 @@ class Broker:
         except StoreUnavailable:
             _log.warning("the database does not answer; the keys are loaded when it does")
         self._spawn(self._keyring.run(self._stop), "keyring")
-        self._spawn(self._sweep(), "replay-sweep")
+        self._spawn(self._sweep(), "sweep")
         self._put_in_force(wired)
         self._spawn(self._public.serve(), "listener")
         self._spawn(self._admin.serve(), "admin-listener")
@@ -204,6 +212,7 @@ class Broker:
             await self._wired.clients.aclose()
             await self._wired.engine.aclose()
         await self._replay.aclose()
+        await self._references.aclose()
         await self.database.aclose()
 
     def readiness(self) -> Readiness:
@@ -282,10 +291,13 @@ class Broker:
             )
 
     async def _sweep(self) -> None:
-        """Forget claims of what has expired, so that the table stays small."""
+        """Forget what belongs to expired tokens, so that the tables stay small."""
         while not self._stop.is_set():
-            with suppress(ReplayUnavailable):  # there is nothing to forget that cannot wait
+            # There is nothing to forget that cannot wait.
+            with suppress(ReplayUnavailable):
                 await self._replay.sweep()
+            with suppress(ReferencesUnavailable):
+                await self._references.sweep()
             await _wait(self._stop, _SWEEP)
 
     def _named(self, *names: str) -> set[asyncio.Task[None]]:

@@ -19,6 +19,8 @@ from broker.policy.load import load_engine
 from broker.policy.targets import TargetRegistry
 from broker.replay import ReplayStore
 from broker.settings import Settings
+from broker.tokens.references import References
+from broker.tokens.store import ReferenceStore
 from broker.tokens.verify import TokenVerifier
 
 
@@ -28,6 +30,7 @@ class Shared:
 
     keyring: Keyring
     replay: ReplayStore
+    references: ReferenceStore
     trail: AuditTrail
     tls: ssl.SSLContext
     clock: Callable[[], datetime]
@@ -90,7 +93,11 @@ def wire(settings: Settings, shared: Shared, previous: Wired | None) -> Wired:
             replay=shared.replay,
         ),
         verifier=TokenVerifier(
-            issuers, issuer=settings.issuer, clients=settings.clients, targets=settings.targets
+            issuers,
+            issuer=settings.issuer,
+            clients=settings.clients,
+            targets=settings.targets,
+            references=References(shared.references),
         ),
         targets=TargetRegistry(settings.targets, max_targets=settings.max_targets),
         engine=engine,

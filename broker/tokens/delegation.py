@@ -49,7 +49,8 @@ def delegate(
     if depth > max_depth:
         raise DelegationRejected(Reason.DELEGATION_DEPTH_EXCEEDED)
     # A lineage longer than the exchanges that could have made it was not written by us.
-    if len(subject.lineage) > ceiling:
+    ancestry = (subject.lineage, subject.lineage_keys, subject.lineage_clients)
+    if any(len(entries) > ceiling for entries in ancestry):
         raise DelegationRejected(Reason.DELEGATION_LINEAGE_EXCEEDED)
 
     # (4) Marked and not refused: the grant may say ``reentry: true``.

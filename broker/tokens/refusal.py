@@ -27,6 +27,7 @@ class Cause(StrEnum):
     ISSUER_NOT_FOR_CLIENT = "issuer_not_for_client"
     SUBJECT_IS_CLIENT = "subject_is_client"
     REFERENCE_UNKNOWN = "reference_unknown"
+    CLIENT_UNKNOWN = "client_unknown"
 
 
 class TokenRefused(Exception):  # noqa: N818 — a refusal is an outcome, not an error of ours

@@ -1,14 +1,14 @@
 """One issuer's rules in the form in which a request asks for them; made once, at start."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from broker.domain import Client, Principal
 from broker.issuers.jwks import KeySource
 from broker.issuers.registry import IssuerRegistry
 from broker.jose.compact import normalize_typ
-from broker.oauth import TokenType
+from broker.oauth import TYP_REFERENCE, TokenType
 from broker.settings import TrustedIssuer
 from broker.tokens.claims import Claims, is_name
 from broker.tokens.refusal import Cause, TokenRefused
@@ -62,6 +62,17 @@ def build_rules(registry: IssuerRegistry, *, issuer: str) -> dict[str, IssuerRul
         trusted.issuer: _rules_of(trusted, registry.key_source(trusted), issuer)
         for trusted in registry.issuers
     }
+
+
+def rules_for_references(own: IssuerRules) -> IssuerRules:
+    """Return our own rules as they are for what a reference token stands for.
+
+    Its ``typ`` is one that no JWT which is presented may have, so a record that somebody has read
+    in the database is no token.
+    """
+    return replace(
+        own, typ=frozenset({TYP_REFERENCE}), token_types=frozenset({TokenType.ACCESS_TOKEN})
+    )
 
 
 def _rules_of(trusted: TrustedIssuer, keys: KeySource, own: str) -> IssuerRules:

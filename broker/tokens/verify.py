@@ -3,18 +3,24 @@
 What holds when a ``VerifiedToken`` is returned; the code repeats the numbers:
 
 (1) the declared type is one that we know (RFC 8693 §3);
-(2) it is a compact JWS in strict form, and nothing that it says is believed yet;
+(2) it is a compact JWS in strict form, or a reference token that stands for one, and nothing that
+    it says is believed yet;
 (3) its ``iss`` is exactly one configured issuer, and a key of that issuer, with an algorithm
     allowed for it, has signed it (RFC 8725 §3.1, §3.8);
 (4) its kind, its ``typ`` and its declared type go together and are accepted (RFC 8725 §3.11);
 (5) it is valid now: past ``exp`` it is refused even within the leeway (invariant 2);
 (6) it has the claims that its issuer's rules require, and none that the issuer may not assert;
-(7) the client may present tokens of this issuer, and of the issuer of the subject's origin;
+(7) the issuer of the subject's origin, and for a token of ours the client that it was issued to,
+    are still known here, and the client may present tokens of that issuer;
 (8) a subject token was meant for this client (invariant 6); an actor token was meant for this
     broker and belongs to this client (design §4).
 
+Who asks about a token of ours, to introspect or revoke it, presents it to nobody: then (7) and (8)
+say nothing about a presenter, and all else holds.
+
 Until (3) holds every refusal has the same public text, so a forgery learns nothing. Nothing but
-(3) may wait, and only for the keys of an issuer that is configured.
+(2) and (3) may wait: for our own table of reference tokens, and for the keys of an issuer that is
+configured.
 RFC 7519 §4.1 and §7.2, RFC 8693 §2.1, RFC 9068 §4.
 """
 
@@ -22,6 +28,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -30,7 +37,7 @@ from broker.errors import Reason, VerificationRejected
 from broker.issuers.fetch import FetchFault
 from broker.issuers.jwks import KeysUnavailable
 from broker.issuers.registry import IssuerRegistry
-from broker.jose.compact import parse_compact
+from broker.jose.compact import UnverifiedJws, parse_compact
 from broker.jose.errors import AlgorithmNotAllowed, KeyUnknown, Malformed, SignatureInvalid
 from broker.jose.verify import VerifiedJws, verify_signature
 from broker.oauth import TokenType
@@ -48,13 +55,22 @@ from broker.tokens.claims import (
     to_datetime,
 )
 from broker.tokens.kinds import accepts, kind_of
+from broker.tokens.references import References, is_record_of
 from broker.tokens.refusal import Cause, Role, TokenRefused
-from broker.tokens.rules import IssuerRules, LocalNames, build_rules
+from broker.tokens.rules import IssuerRules, LocalNames, build_rules, rules_for_references
 
 _DECLARED: Final = {str(token_type): token_type for token_type in TokenType}
 _LINEAGE_ENTRY: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 # Metadata that is not the issuer's own makes it unusable (RFC 8414 §3.3): no outage, no retry.
 _UNUSABLE: Final = frozenset({FetchFault.ISSUER_MISMATCH, FetchFault.FOREIGN_JWKS_URI})
+
+
+@dataclass(frozen=True, slots=True)
+class _Presented:
+    """Who presents a token, and as what."""
+
+    role: Role
+    client: Client
 
 
 class TokenVerifier:
@@ -67,6 +83,7 @@ class TokenVerifier:
         issuer: str,
         clients: Iterable[ClientSettings],
         targets: Iterable[Target],
+        references: References,
     ) -> None:
         """``issuer`` is our own; ``clients`` and ``targets`` are all that are configured."""
         named = {
@@ -74,6 +91,9 @@ class TokenVerifier:
         }
         configured = tuple(clients)
         self._rules = build_rules(registry, issuer=issuer)
+        self._own = self._rules[issuer]
+        self._own_references = rules_for_references(self._own)
+        self._references = references
         # What names a client, wherever a token comes from: its id, and the targets that it is.
         self._names = {
             client.id: frozenset({client.id}.union(*(named[name] for name in client.targets)))
@@ -107,6 +127,18 @@ class TokenVerifier:
             "actor", request.unverified_actor_token, request.actor_token_type or "", client, now
         )
 
+    async def verify_own(self, unverified_token: str, *, now: datetime) -> VerifiedToken:
+        """Return an access token of ours, verified, whoever presents it.
+
+        Raises ``TokenRefused``, or ``VerificationRejected``: ``reference.unavailable``.
+        """
+        rules, unverified = await self._resolve(unverified_token, TokenType.ACCESS_TOKEN)
+        # Before its keys are asked for: nobody's introspection makes us fetch somebody's keys.
+        if not rules.own:
+            raise TokenRefused(Cause.ISSUER_UNKNOWN)
+        jws = await self._signed(rules, unverified)
+        return self._judge(None, rules, jws, unverified_token, TokenType.ACCESS_TOKEN, now)
+
     async def _verify(
         self, role: Role, unverified_token: str, declared: str, client: Client, now: datetime
     ) -> VerifiedToken:
@@ -115,28 +147,38 @@ class TokenVerifier:
             token_type = _DECLARED.get(declared)
             if token_type is None:
                 raise TokenRefused(Cause.TYPE_NOT_ACCEPTED)
-            rules, jws = await self._signed(unverified_token)
-            return self._judge(role, rules, jws, unverified_token, token_type, client, now)
+            rules, unverified = await self._resolve(unverified_token, token_type)
+            jws = await self._signed(rules, unverified)
+            presented = _Presented(role, client)
+            return self._judge(presented, rules, jws, unverified_token, token_type, now)
         except TokenRefused as refused:
             raise refused.rejection(role) from refused
 
-    async def _signed(self, unverified_token: str) -> tuple[IssuerRules, VerifiedJws]:
-        """(2) and (3): return the token's issuer and its claims once the signature holds."""
-        try:
-            unverified = parse_compact(unverified_token)
-        except Malformed as error:
-            raise TokenRefused(Cause.MALFORMED) from error
+    async def _resolve(
+        self, unverified_token: str, token_type: TokenType
+    ) -> tuple[IssuerRules, UnverifiedJws]:
+        """(2): return what the token says, and the rules of the issuer that it says it is of."""
+        # An opaque text is an access token or nothing; nobody may call it a JWT (RFC 8693 §3).
+        if token_type is TokenType.ACCESS_TOKEN:
+            record = await self._references.find(unverified_token)
+            if record is not None:
+                return self._own_references, _parse(record)
+        unverified = _parse(unverified_token)
         # One issuer is chosen by ``iss`` and its keys alone are tried; there is no second try.
         unverified_iss = unverified.unverified_claims.get("iss")
         rules = self._rules.get(unverified_iss) if isinstance(unverified_iss, str) else None
         if rules is None:
             raise TokenRefused(Cause.ISSUER_UNKNOWN)
+        return rules, unverified
+
+    async def _signed(self, rules: IssuerRules, unverified: UnverifiedJws) -> VerifiedJws:
+        """(3): return header and claims once a key of the issuer has verified them."""
         # Before the keys are asked for, so that no token of this kind makes anybody fetch them.
         if unverified.alg not in rules.algorithms:
             raise TokenRefused(Cause.ALGORITHM_NOT_ALLOWED)
         try:
             keys = await rules.keys.keys(unverified.kid, unverified.alg)
-            return rules, verify_signature(unverified, keys, rules.algorithms)
+            return verify_signature(unverified, keys, rules.algorithms)
         except KeysUnavailable as error:
             if error.fault in _UNUSABLE:
                 raise TokenRefused(Cause.ISSUER_UNKNOWN) from error
@@ -150,15 +192,18 @@ class TokenVerifier:
 
     def _judge(
         self,
-        role: Role,
+        presented: _Presented | None,
         rules: IssuerRules,
         jws: VerifiedJws,
         token: str,
         token_type: TokenType,
-        client: Client,
         now: datetime,
     ) -> VerifiedToken:
         claims = jws.claims
+        digest = hashlib.sha256(token.encode("ascii"))
+        # A record is of one token: whoever could copy it into another row has issued nothing.
+        if rules is self._own_references and not is_record_of(digest.digest(), jws.header):
+            raise TokenRefused(Cause.REFERENCE_UNKNOWN)
         # (4) Neither the label nor the token alone says what kind it is.
         if jws.typ not in rules.typ or not accepts(
             token_type, kind_of(jws.typ, claims), rules.token_types
@@ -173,7 +218,7 @@ class TokenVerifier:
         subject = read_name(claims, "sub")
         audiences = read_audiences(claims)
         jti = find_name(claims, "jti")
-        if role == "actor" and "act" in claims:
+        if presented is not None and presented.role == "actor" and "act" in claims:
             raise VerificationRejected(Reason.ACTOR_TOKEN_HAS_CHAIN)
         rules.check_believed(claims)
         may_act = find_may_act(claims, rules.issuer)
@@ -184,19 +229,26 @@ class TokenVerifier:
         if origin is None:
             # Descends from an issuer that is trusted no longer.
             raise TokenRefused(Cause.ISSUER_UNKNOWN)
-        origin.check_presenter(client)
+        client_id = find_name(claims, rules.client_claim)
+        if rules.own and client_id not in self._names:
+            raise TokenRefused(Cause.CLIENT_UNKNOWN)
 
-        # (8) A token that was sent to somebody else is no use to whoever got hold of it.
-        if role == "subject":
-            self._check_meant_for(client, audiences, rules, may_act)
-        else:
-            _check_actors_own(client, audiences, rules, principal, claims)
+        local_subject = subject
+        if presented is not None:
+            client = presented.client
+            origin.check_presenter(client)
+            # (8) A token that was sent to somebody else is no use to whoever got hold of it.
+            if presented.role == "subject":
+                self._check_meant_for(client, audiences, rules, may_act)
+            else:
+                _check_actors_own(client, audiences, rules, principal, claims)
+            if not rules.own:
+                local_subject = self._local.name(principal, rules, client)
 
-        digest = hashlib.sha256(token.encode("ascii"))
         return VerifiedToken(
             principal=principal,
             asserted_by=rules.issuer,
-            local_subject=subject if rules.own else self._local.name(principal, rules, client),
+            local_subject=local_subject,
             token_type=token_type.value,
             typ=jws.typ,
             audiences=audiences,
@@ -206,7 +258,7 @@ class TokenVerifier:
             jti=jti,
             digest=digest.hexdigest(),
             lineage_id=_lineage_id(rules.issuer, jti, digest.digest()),
-            client_id=find_name(claims, rules.client_claim),
+            client_id=client_id,
             chain=read_chain(claims, rules.issuer),
             may_act=may_act,
             delegation_depth=find_count(claims, "delegation_depth") or 0,
@@ -238,6 +290,13 @@ class TokenVerifier:
             or not client.names_at(rules.issuer).isdisjoint(audiences)
         ):
             raise TokenRefused(Cause.AUDIENCE_MISMATCH)
+
+
+def _parse(unverified_token: str) -> UnverifiedJws:
+    try:
+        return parse_compact(unverified_token)
+    except Malformed as error:
+        raise TokenRefused(Cause.MALFORMED) from error
 
 
 def _check_actors_own(

@@ -7,11 +7,12 @@ import pytest
 
 from broker.issuers.fetch import FetchFailed, FetchFault, GuardedFetcher, build_tls
 from broker.settings import Settings
+from broker.tokens.references import References
 from broker.tokens.verify import TokenVerifier
 from tests.configuration import document
 from tests.jwts import IDP, subject_jwt
 from tests.loopback import drip, http_answer, json_answer, loopback
-from tests.verification import refused, registry, subject
+from tests.verification import REFERENCE_TABLE, refused, registry, subject
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +179,7 @@ async def test_nothing_in_a_token_makes_anybody_look_up_a_name(claims, expected)
         issuer=configured.issuer,
         clients=configured.clients,
         targets=configured.targets,
+        references=References(REFERENCE_TABLE),
     )
     reason = await refused(subject(subject_jwt(**claims), verifier=using))
 

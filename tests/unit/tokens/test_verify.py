@@ -13,12 +13,13 @@ from broker.issuers.fetch import FetchFailed, FetchFault
 from broker.issuers.jwks import CachedKeys
 from broker.jose.jwk import KeySet, load_keys
 from broker.settings import Settings
+from broker.tokens.references import References
 from broker.tokens.verify import TokenVerifier
 from tests.builders import client, token_exchange_request
 from tests.configuration import document
 from tests.jwts import ABSENT, ACTS, IDP, KEYS, public_jwk, subject_jwt
 from tests.places import ACCEPTED, ACTOR, PLACES, SUBJECT
-from tests.verification import actor, own_jwt, refused, registry, subject, verifier
+from tests.verification import REFERENCE_TABLE, actor, own_jwt, refused, registry, subject, verifier
 
 KEYS_OF_IDP = load_keys({"keys": [public_jwk(KEYS[IDP])]}, ["ES256"])
 
@@ -33,6 +34,7 @@ def verifier_with(load) -> TokenVerifier:
         issuer=configured.issuer,
         clients=configured.clients,
         targets=configured.targets,
+        references=References(REFERENCE_TABLE),
     )
 
 
