@@ -116,13 +116,18 @@ class VerifiedToken:
     jti: str | None
     digest: str  # lower-case hex SHA-256 of the token as presented
     lineage_id: str  # its own entry in the lineage of what descends from it
+    root_issued_at: datetime  # ``iat`` of the first token of the lineage; its own if it is that
+    key_id: str  # the entry of its signing key in the ``lineage_keys`` of what descends from it
+    kid: str | None = None  # of the key that has signed it
     client_id: str | None = None  # from the issuer's ``client_claim``
     chain: tuple[Principal, ...] = ()  # outermost (current actor) first
     may_act: Principal | None = None
     delegation_depth: int = 0  # exchanges
     max_delegation_depth: int | None = None  # exchanges
     txn: str | None = None  # only of our own tokens
-    lineage: tuple[str, ...] = ()  # only of our own tokens, oldest first
+    lineage: tuple[str, ...] = ()  # only of our own tokens, oldest first; so are the next two
+    lineage_keys: tuple[str, ...] = ()  # distinct: the keys that signed its ancestors
+    lineage_clients: tuple[str, ...] = ()  # distinct: to whom it and its ancestors were issued
     claims: JsonObject = field(default_factory=dict, repr=False)
     policy_claims: JsonObject = field(default_factory=dict, repr=False)
     scopeless: bool = False  # scopes may be derived from its identity
@@ -202,6 +207,17 @@ class Deny:
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """What is stored of a reference token: what it stands for, and never the token itself."""
+
+    digest: bytes  # SHA-256 of the token
+    jti: str
+    record: str = field(repr=False)  # its claims as a compact JWS, which is no token by its ``typ``
+    kid: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class SignedToken:
     """A minted token that must not leave yet. Made only by ``broker.minting.mint``."""
 
@@ -213,6 +229,7 @@ class SignedToken:
     issued_at: datetime
     expires_at: datetime
     claims: JsonObject = field(repr=False)
+    reference: Reference | None = None  # to be stored with the audit row; None: a JWT
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +257,7 @@ class Attempt:
     exchange: Exchange | None = None
     evaluation: Evaluation | None = None  # None: policy was not asked, or had no answer
     deny: Deny | None = None
+    revocation: int | None = None  # number of the rule that it is refused by
 
 
 # Few peers connect, again and again.

@@ -143,12 +143,10 @@ class Reason(StrEnum):
     AUDIT_UNAVAILABLE = "audit.unavailable"
     REPLAY_UNAVAILABLE = "replay.unavailable"
     REFERENCE_UNAVAILABLE = "reference.unavailable"
-
     INTROSPECTION_THROTTLED = "introspection.throttled"
     REVOCATION_UNAVAILABLE = "revocation.unavailable"
     REVOCATION_NOT_OF_CLIENT = "revocation.not_of_client"
     REVOCATION_TOKEN_TYPE_UNSUPPORTED = "revocation.token_type_unsupported"
-
     SERVER_ERROR = "server.error"
 
 
@@ -233,9 +231,14 @@ def _unavailable(description: str) -> PublicError:
     )
 
 
+def _throttled(description: str, seconds: int) -> PublicError:
+    return PublicError(
+        OAuthError.TEMPORARILY_UNAVAILABLE, description, HTTPStatus.TOO_MANY_REQUESTS, seconds
+    )
+
+
 # Forgeries look alike: which check a forged token failed is told to nobody but the audit trail.
 _CLIENT_FAILED = _client("Client authentication failed.")
-_REPEATED = "A token that may be used only once was used before."
 _NOT_CONFIGURED_BY_POLICY = "The policy gave no usable answer, so the exchange is refused."
 
 
@@ -264,7 +267,7 @@ def _token_errors(token: str) -> dict[str, PublicError]:
             f"The subject of the {token} token cannot be told from a client."
         ),
         "client_unknown": _bad(f"The {token} token was issued to a client that is gone."),
-        "replayed": _bad(_REPEATED),
+        "replayed": _bad("A token that may be used only once was used before."),
         "revoked": _bad(f"The {token} token, or something that it descends from, was revoked."),
     }
 
@@ -324,12 +327,7 @@ PUBLIC: dict[Reason, PublicError] = {
     Reason.CLIENT_GRANT_TYPE_NOT_ALLOWED: PublicError(
         OAuthError.UNAUTHORIZED_CLIENT, "This client may not use token exchange."
     ),
-    Reason.CLIENT_THROTTLED: PublicError(
-        OAuthError.TEMPORARILY_UNAVAILABLE,
-        "Too many failed authentications.",
-        HTTPStatus.TOO_MANY_REQUESTS,
-        60,
-    ),
+    Reason.CLIENT_THROTTLED: _throttled("Too many failed authentications.", 60),
     # Whoever has found a secret is not told that it was the right one.
     Reason.CLIENT_REVOKED: _CLIENT_FAILED,
     **{
@@ -383,11 +381,8 @@ PUBLIC: dict[Reason, PublicError] = {
     Reason.REFERENCE_UNAVAILABLE: _unavailable(
         "Reference tokens cannot be looked up at the moment."
     ),
-    Reason.INTROSPECTION_THROTTLED: PublicError(
-        OAuthError.TEMPORARILY_UNAVAILABLE,
-        "Too many introspections; keep an answer for a moment, or ask for a higher limit.",
-        HTTPStatus.TOO_MANY_REQUESTS,
-        1,
+    Reason.INTROSPECTION_THROTTLED: _throttled(
+        "Too many introspections; keep an answer for a moment, or ask for a higher limit.", 1
     ),
     Reason.REVOCATION_UNAVAILABLE: _unavailable(
         "Whether the token was revoked cannot be said at the moment."

@@ -56,12 +56,14 @@ TOKEN_USAGE_BEARER: Final = "Bearer"  # RFC 6750, the ``token_type`` of every an
 TYP_ACCESS_TOKEN: Final = "at+jwt"  # RFC 9068 §2.1
 # Ours: the signed record that a reference token stands for. It is stored and never leaves.
 TYP_REFERENCE: Final = "reference+jwt"
+REFERENCE_BYTES: Final = 32  # of a reference token, all of them random: RFC 6749 §10.10
 
 # Claims that the broker writes itself: nothing that a subject brings may become one of them.
 RESERVED_CLAIMS: Final = frozenset(
     {
         *("iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope"),
         *("act", "may_act", "cnf", "txn", "purpose", "sub_id", "lineage"),
+        *("root_iat", "lineage_keys", "lineage_clients"),
         *("delegation_depth", "max_delegation_depth"),
     }
 )

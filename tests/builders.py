@@ -60,8 +60,11 @@ def verified_token(**overrides: Any) -> VerifiedToken:
         "jti": "s-1",
         "digest": "00" * 32,
         "lineage_id": "AAAAAAAAAAAAAAAAAAAAAA",
-    }
-    return VerifiedToken(**values | overrides)
+        "key_id": "KKKKKKKKKKKKKKKKKKKKKK",
+        "kid": "k-1",
+    } | overrides
+    # A token that descends from nothing is its own root.
+    return VerifiedToken(**{"root_issued_at": values["issued_at"]} | values)
 
 
 def token_exchange_request(**overrides: Any) -> TokenExchangeRequest:

@@ -36,6 +36,7 @@ class ReferenceMemory(dict[bytes, str]):
 REFERENCE_TABLE = ReferenceMemory()
 OWN_KEY = ec.generate_private_key(ec.SECP256R1())
 ANCESTOR = "A" * 22
+ANCESTORS_KEY = "K" * 22
 
 
 def registry(issuers: Iterable[Any], **overrides: Any) -> IssuerRegistry:
@@ -123,6 +124,9 @@ def own_jwt(typ: Any = "at+jwt", **overrides: Any) -> str:
         "max_delegation_depth": 8,
         "txn": "root",
         "lineage": [ANCESTOR],
+        "lineage_keys": [ANCESTORS_KEY],
+        "lineage_clients": ["svc-a"],
+        "root_iat": now - 30,
     } | overrides
     body = {name: value for name, value in claims.items() if value is not ABSENT}
     return jwt(body, key=OWN_KEY, header={"typ": typ})

@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    FetchedValue,
     Index,
     MetaData,
     PrimaryKeyConstraint,
@@ -110,8 +111,11 @@ signing_key = Table(
     Column("activated_at", _time),  # null: not yet in that state; so are the next two
     Column("retiring_at", _time),
     Column("retired_at", _time),
+    Column("provider", Text, nullable=False, server_default="postgresql"),  # who keeps it
+    Column("reference", Text),  # null: the key is in this row, or it is gone
     PrimaryKeyConstraint("kid"),
     CheckConstraint("state IN ('prepared', 'active', 'retiring', 'retired')", "state"),
+    CheckConstraint("provider IN ('postgresql', 'pkcs11')", "provider"),
     # At most one key signs per algorithm, whatever two leaders believe.
     Index(
         "uq_signing_key_active",
@@ -134,7 +138,7 @@ key_generation = Table(
 revocation = Table(
     "revocation",
     metadata,
-    Column("seq", BigInteger, nullable=False, autoincrement=False),
+    Column("seq", BigInteger, server_default=FetchedValue(), nullable=False, autoincrement=False),
     Column("scope", Text, nullable=False),
     Column("issuer", Text, nullable=False),  # empty where the scope has none; so is ``key``
     Column("key", Text, nullable=False),

@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Final, get_args
 
 from broker.issuers.fetch import FetchFault, Resolve, build_tls, resolve_name
 from broker.issuers.jwks import KeySource, LiveKeys
 from broker.issuers.sources import build_key_source
 from broker.jose.jwk import KeySet
 from broker.oauth import TYP_ACCESS_TOKEN, TokenType
-from broker.settings import TrustedIssuer
+from broker.settings import SigningAlgorithm, TrustedIssuer
 
 _TICK: Final = timedelta(seconds=5)  # how often the background looks for what is due
 # What two configurations must share for the keys that one has loaded to be the other's.
@@ -40,11 +40,12 @@ def own_issuer(issuer: str) -> TrustedIssuer:
     return TrustedIssuer.model_construct(
         issuer=issuer,
         alias="self",
-        algorithms=("ES256", "Ed25519", "RS256"),
+        algorithms=get_args(SigningAlgorithm),
         token_types=(TokenType.ACCESS_TOKEN, TokenType.JWT),
         typ=(TYP_ACCESS_TOKEN,),
         require=(
-            *("jti", "client_id", "sub_id", "txn", "lineage"),
+            *("jti", "client_id", "sub_id", "txn"),
+            *("lineage", "lineage_keys", "lineage_clients", "root_iat"),
             *("delegation_depth", "max_delegation_depth"),
         ),
         client_claim="client_id",

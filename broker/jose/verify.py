@@ -20,6 +20,8 @@ class VerifiedJws:
     header: dict[str, Any] = field(repr=False)
     claims: dict[str, Any] = field(repr=False)
     typ: str | None  # in its short form and lower case
+    kid: str | None  # of the key, whether the header names it or not
+    thumbprint: str  # of the key, RFC 7638
 
 
 def verify_signature(jws: UnverifiedJws, keys: KeySet, algorithms: Collection[str]) -> VerifiedJws:
@@ -41,5 +43,11 @@ def verify_signature(jws: UnverifiedJws, keys: KeySet, algorithms: Collection[st
     for candidate in candidates:
         # The model is the key's, not the header's: the two were joined when the key was loaded.
         if candidate.algorithm.model.verify(signing_input, jws.signature, candidate.key):
-            return VerifiedJws(jws.unverified_header, jws.unverified_claims, jws.typ)
+            return VerifiedJws(
+                header=jws.unverified_header,
+                claims=jws.unverified_claims,
+                typ=jws.typ,
+                kid=candidate.kid,
+                thumbprint=candidate.thumbprint,
+            )
     raise SignatureInvalid("the signature is not valid")

@@ -36,7 +36,11 @@ def build_claims(permit: Permit, *, issuer: str, id: str, now: datetime) -> dict
         "exp": int(permit.expires_at.timestamp()),
         "jti": id,
         "txn": id if subject.txn is None else subject.txn,
+        # What it descends from, so that whatever of it is revoked is found in the token itself.
         "lineage": [*subject.lineage, subject.lineage_id],
+        "lineage_keys": _distinct(*subject.lineage_keys, subject.key_id),
+        "lineage_clients": _distinct(*subject.lineage_clients, exchange.client.id),
+        "root_iat": int(subject.root_issued_at.timestamp()),
         "delegation_depth": exchange.delegation.depth,
         "max_delegation_depth": permit.max_depth,
     }
@@ -55,6 +59,11 @@ def build_act(chain: tuple[Principal, ...]) -> dict[str, Any]:
     current, *prior = chain
     act = {"iss": current.issuer, "sub": current.subject}
     return {**act, "act": build_act(tuple(prior))} if prior else act
+
+
+def _distinct(*names: str) -> list[str]:
+    """Return each name once, in the order in which they came first."""
+    return list(dict.fromkeys(names))
 
 
 def _audience(permit: Permit) -> str | list[str]:

@@ -24,9 +24,7 @@ configured.
 RFC 7519 §4.1 and §7.2, RFC 8693 §2.1, RFC 9068 §4.
 """
 
-import base64
 import hashlib
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -43,6 +41,7 @@ from broker.jose.verify import VerifiedJws, verify_signature
 from broker.oauth import TokenType
 from broker.settings import ClientSettings
 from broker.tokens.actors import find_may_act, read_chain
+from broker.tokens.ancestry import Ancestry, name_key, name_token, read_ancestry
 from broker.tokens.claims import (
     Claims,
     find_count,
@@ -60,7 +59,6 @@ from broker.tokens.refusal import Cause, Role, TokenRefused
 from broker.tokens.rules import IssuerRules, LocalNames, build_rules, rules_for_references
 
 _DECLARED: Final = {str(token_type): token_type for token_type in TokenType}
-_LINEAGE_ENTRY: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 # Metadata that is not the issuer's own makes it unusable (RFC 8414 §3.3): no outage, no retry.
 _UNUSABLE: Final = frozenset({FetchFault.ISSUER_MISMATCH, FetchFault.FOREIGN_JWKS_URI})
 
@@ -245,6 +243,7 @@ class TokenVerifier:
             if not rules.own:
                 local_subject = self._local.name(principal, rules, client)
 
+        ancestry = read_ancestry(claims) if rules.own else Ancestry(issued_at)
         return VerifiedToken(
             principal=principal,
             asserted_by=rules.issuer,
@@ -257,14 +256,19 @@ class TokenVerifier:
             expires_at=expires_at,
             jti=jti,
             digest=digest.hexdigest(),
-            lineage_id=_lineage_id(rules.issuer, jti, digest.digest()),
+            lineage_id=name_token(rules.issuer, jti, digest.digest()),
+            root_issued_at=ancestry.root_issued_at,
+            key_id=name_key(rules.issuer, jws),
+            kid=jws.kid,
             client_id=client_id,
             chain=read_chain(claims, rules.issuer),
             may_act=may_act,
             delegation_depth=find_count(claims, "delegation_depth") or 0,
             max_delegation_depth=find_count(claims, "max_delegation_depth"),
             txn=read_name(claims, "txn") if rules.own else None,
-            lineage=_read_lineage(claims) if rules.own else (),
+            lineage=ancestry.tokens,
+            lineage_keys=ancestry.keys,
+            lineage_clients=ancestry.clients,
             claims=claims,
             # Ours carry on what the target asked for; policy sees no more of it than at first.
             policy_claims={name: claims[name] for name in origin.policy_claims if name in claims},
@@ -345,20 +349,3 @@ def _read_origin(claims: Claims) -> Principal:
     if not isinstance(sub_id, dict) or sub_id.get("format") != "iss_sub":
         raise TokenRefused(Cause.CLAIM_INVALID)
     return Principal(read_name(sub_id, "iss"), read_name(sub_id, "sub"))
-
-
-def _read_lineage(claims: Claims) -> tuple[str, ...]:
-    """Return the ancestors of a token of ours, oldest first; ``delegate`` bounds their number."""
-    lineage = claims["lineage"]
-    if not isinstance(lineage, list) or not all(
-        isinstance(entry, str) and _LINEAGE_ENTRY.fullmatch(entry) for entry in lineage
-    ):
-        raise TokenRefused(Cause.CLAIM_INVALID)
-    return tuple(lineage)
-
-
-def _lineage_id(issuer: str, jti: str | None, digest: bytes) -> str:
-    """Return a token's entry in the lineage of its descendants. Design §4."""
-    # NUL is in no ``iss``, so no two pairs are one text. Without ``jti`` the token is its own name.
-    named = digest if jti is None else hashlib.sha256(f"{issuer}\0{jti}".encode()).digest()
-    return base64.urlsafe_b64encode(named[:16]).rstrip(b"=").decode("ascii")

@@ -49,7 +49,7 @@ CREATE TABLE revocation (
 )
 """
 
-REFERENCE_TOKEN = """
+REFERENCES = """
 CREATE TABLE reference_token (
     hash bytea NOT NULL,
     jti uuid NOT NULL,
@@ -78,11 +78,10 @@ END
 $$
 """
 
-TRIGGERS = (
-    "CREATE TRIGGER revocation_number BEFORE INSERT ON revocation"
-    " FOR EACH ROW EXECUTE FUNCTION revocation_number()",
-    "SELECT audit_protect('revocation')",
-)
+TRIGGER = """
+CREATE TRIGGER revocation_number BEFORE INSERT ON revocation
+FOR EACH ROW EXECUTE FUNCTION revocation_number()
+"""
 
 GRANTS = (
     "GRANT SELECT, INSERT ON revocation TO broker_app",
@@ -92,8 +91,9 @@ GRANTS = (
 
 
 def upgrade() -> None:
-    for statement in (REVOCATION, REFERENCE_TOKEN, INDEX, NUMBER, *TRIGGERS, *GRANTS):
+    for statement in (REVOCATION, REFERENCES, INDEX, NUMBER, TRIGGER, *GRANTS):
         op.execute(statement)
+    op.execute("SELECT audit_protect('revocation')")
 
 
 def downgrade() -> None:

@@ -48,6 +48,9 @@ def test_the_first_token_of_a_chain():
         "jti": ID,
         "txn": ID,
         "lineage": ["AAAAAAAAAAAAAAAAAAAAAA"],
+        "lineage_keys": ["KKKKKKKKKKKKKKKKKKKKKK"],
+        "lineage_clients": ["svc-a"],
+        "root_iat": SECONDS - 60,
         "delegation_depth": 1,
         "max_delegation_depth": 3,
         "scope": "orders.read",
@@ -67,6 +70,10 @@ def test_a_later_token_carries_on():
         txn="root",
         lineage=("first", "second"),
         lineage_id="third",
+        lineage_keys=("theirs", "ours"),
+        key_id="ours",
+        lineage_clients=("svc-a", "svc-b"),
+        root_issued_at=NOW - timedelta(hours=2),
         client_id="svc-b",
     )
     asked = exchange(
@@ -85,6 +92,9 @@ def test_a_later_token_carries_on():
         "client_id": "svc-c",
         "txn": "root",
         "lineage": ["first", "second", "third"],
+        "lineage_keys": ["theirs", "ours"],
+        "lineage_clients": ["svc-a", "svc-b", "svc-c"],
+        "root_iat": SECONDS - 7200,
         "delegation_depth": 3,
         "max_delegation_depth": 4,
         "act": {
