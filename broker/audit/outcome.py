@@ -74,6 +74,8 @@ def build_refused(
         "txn": attempt.subject.txn if attempt.subject else None,
         "violations": list(deny.violations) if deny else [],
     }
+    if attempt.revocation is not None:
+        record["revocation"] = attempt.revocation
     return build_event(record)
 
 
@@ -107,9 +109,12 @@ def build_administration(
     *,
     id: str,  # noqa: A002 — the column's name
     at: datetime,
-    by: str,
+    personal: Mapping[str, Any],
 ) -> Event:
-    """Return the event of something done to the broker; ``details`` hold no secret."""
+    """Return the event of something done to the broker; ``details`` hold no secret.
+
+    ``personal`` says at least ``by`` whom.
+    """
     return build_event(
         {
             "version": VERSION,
@@ -119,7 +124,7 @@ def build_administration(
             "outcome": "done",
             "action": action,
             "details": dict(details),
-            "personal": {"by": by},
+            "personal": dict(personal),
         }
     )
 

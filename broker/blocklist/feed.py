@@ -19,11 +19,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from broker.blocklist.rule import Rule
-from broker.blocklist.snapshot import Snapshot
+from broker.blocklist.snapshot import BlocklistStale, Snapshot
 from broker.blocklist.store import Ear, Ledger, LedgerUnavailable
 from broker.settings import Settings
 from broker.settings.values import MAX_LEEWAY, MAX_LIFETIME
 from broker.telemetry import meter
+
+__all__ = ["Blocklist", "BlocklistStale", "memory_of"]
 
 _log = logging.getLogger(__name__)
 _size = meter.create_gauge(
@@ -47,10 +49,6 @@ _DEADLINE: Final = timedelta(seconds=3)  # of one read; several fit before the s
 _SPACING: Final = timedelta(milliseconds=20)  # a storm of notifications makes fifty reads a second
 _TIDY: Final = timedelta(hours=1)
 _SLACK: Final = timedelta(hours=1)  # for clocks that differ, and whoever was under way
-
-
-class BlocklistStale(Exception):  # noqa: N818 — a state of the process
-    """Whether something is revoked cannot be said."""
 
 
 def memory_of(settings: Settings) -> timedelta:

@@ -132,6 +132,10 @@ class Snapshot:
         )
 
 
+class BlocklistStale(Exception):  # noqa: N818 — a state of the process
+    """Whether something is revoked cannot be said."""
+
+
 class Revocations(Protocol):
     """Where the snapshot that counts comes from."""
 

@@ -3,7 +3,8 @@
 (1) one method, one client named;
 (2) it has not failed too often;
 (3) its credential is good, and by the method it is registered with;
-(4) for an exchange: it may use this grant.
+(4) it is not revoked;
+(5) for an exchange: it may use this grant.
 
 No network is touched here, and the database only for an assertion that is good. An unknown client
 costs as much time as a wrong secret, and both are answered alike.
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
+from broker.blocklist.snapshot import BlocklistStale, Revocations
 from broker.clients.assertion import AssertionVerifier, ReplayGuard, build_stand_ins
 from broker.clients.credentials import PresentedAssertion, PresentedSecret, read_credentials
 from broker.clients.registry import ClientRegistry, RegisteredClient
@@ -69,10 +71,12 @@ class ClientAuthenticator:
         token_endpoint: str,
         throttle: Throttle,
         replay: ReplayGuard,
+        revocations: Revocations,
     ) -> None:
         """``issuer`` and ``token_endpoint`` are ours: what assertions are addressed to."""
         self._registry = registry
         self._throttle = throttle
+        self._revocations = revocations
         self._assertions = AssertionVerifier(
             issuer, token_endpoint, replay, build_stand_ins(registry)
         )
@@ -82,10 +86,11 @@ class ClientAuthenticator:
 
         ``source`` is the address of the peer, or what a trusted proxy said it was.
 
-        Raises ``AuthenticationRejected`` with a reason ``client.…``, or ``replay.unavailable``.
+        Raises ``AuthenticationRejected`` with a reason ``client.…``, or ``replay.unavailable`` or
+        ``revocation.unavailable``.
         """
         client = await self.identify(credentials, source=source, now=now)
-        # (4) RFC 6749 §5.2: a known client, so it is told.
+        # (5) RFC 6749 §5.2: a known client, so it is told.
         if _GRANT_TYPE not in client.grant_types:
             raise AuthenticationRejected(Reason.CLIENT_GRANT_TYPE_NOT_ALLOWED)
         return client
@@ -110,7 +115,17 @@ class ClientAuthenticator:
                 self._throttle.failed(client_id, source, now)
             raise
         self._throttle.succeeded(client_id, source)
+        # (4) After the secret: who does not know it learns nothing of the client.
+        self._check_revoked(client, now)
         return client
+
+    def _check_revoked(self, client: Client, now: datetime) -> None:
+        try:
+            block = self._revocations.current.find_block(client, now)
+        except BlocklistStale as stale:
+            raise AuthenticationRejected(Reason.REVOCATION_UNAVAILABLE) from stale
+        if block is not None:
+            raise AuthenticationRejected(Reason.CLIENT_REVOKED)
 
     async def _judge(self, claimed: _Claimed, now: datetime) -> Client:
         registered = self._registry.find(claimed.unverified_client_id)
