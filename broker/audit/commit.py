@@ -6,7 +6,7 @@ authentication are counted instead, once their source has had its share of rows.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
@@ -22,7 +22,7 @@ from broker.audit.outcome import (
 from broker.audit.queue import AlreadyClaimed, AuditUnavailable
 from broker.audit.store import Claim
 from broker.audit.writer import AuditWriter
-from broker.domain import Attempt, IssuedToken, SignedToken, VerifiedToken
+from broker.domain import Attempt, IssuedToken, Reference, SignedToken, VerifiedToken
 from broker.errors import CommitRejected, Reason
 from broker.replay import claim_key
 from broker.telemetry import meter
@@ -57,13 +57,17 @@ class AuditTrail:
     async def commit(self, attempt: Attempt, signed: SignedToken) -> IssuedToken:
         """Return the token as one that may leave: its row and its claims are durable.
 
+        So is what it stands for, if it is a reference.
+
         Raises ``CommitRejected``: ``audit.unavailable``, or ``subject_token.replayed`` or
         ``actor_token.replayed`` where a one-time token was used meanwhile; that is recorded.
         """
         claims = dict(_claims(attempt))
         try:
             await self._append(
-                build_issued(attempt, signed, issuer=self._issuer), [*claims.values()]
+                build_issued(attempt, signed, issuer=self._issuer),
+                [*claims.values()],
+                [] if signed.reference is None else [signed.reference],
             )
         except AlreadyClaimed as taken:
             reason = next(reason for reason, (key, _) in claims.items() if key in taken.keys)
@@ -81,13 +85,29 @@ class AuditTrail:
             return
         await self._refuse(attempt, reason)
 
-    async def record(self, action: str, details: Mapping[str, Any], *, by: str = "broker") -> None:
+    async def record(
+        self,
+        action: str,
+        details: Mapping[str, Any],
+        *,
+        by: str = "broker",
+        personal: Mapping[str, Any] | None = None,
+    ) -> None:
         """Return once it is durable that ``action`` was, or is about to be, done.
+
+        ``personal`` is what of it identifies a person, so that it can be erased.
 
         Raises ``CommitRejected``: ``audit.unavailable``.
         """
         await self._append(
-            build_administration(action, details, id=self._build_id(), at=self._clock(), by=by)
+            build_administration(
+                action,
+                details,
+                id=self._build_id(),
+                at=self._clock(),
+                by=by,
+                personal=personal,
+            )
         )
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -120,9 +140,11 @@ class AuditTrail:
     async def _refuse(self, attempt: Attempt, reason: Reason) -> None:
         await self._append(build_refused(attempt, reason, id=self._build_id(), issuer=self._issuer))
 
-    async def _append(self, event: Event, claims: list[Claim] | None = None) -> None:
+    async def _append(
+        self, event: Event, claims: Sequence[Claim] = (), references: Sequence[Reference] = ()
+    ) -> None:
         try:
-            await self._writer.append(event, claims or ())
+            await self._writer.append(event, claims, references)
         except AuditUnavailable as error:
             raise CommitRejected(Reason.AUDIT_UNAVAILABLE) from error
 

@@ -109,11 +109,12 @@ def build_administration(
     *,
     id: str,  # noqa: A002 — the column's name
     at: datetime,
-    personal: Mapping[str, Any],
+    by: str,
+    personal: Mapping[str, Any] | None = None,
 ) -> Event:
     """Return the event of something done to the broker; ``details`` hold no secret.
 
-    ``personal`` says at least ``by`` whom.
+    ``personal`` is what else than ``by`` identifies a person.
     """
     return build_event(
         {
@@ -124,7 +125,7 @@ def build_administration(
             "outcome": "done",
             "action": action,
             "details": dict(details),
-            "personal": dict(personal),
+            "personal": {**(personal or {}), "by": by},
         }
     )
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from broker.audit.event import Event
 from broker.audit.store import Claim
+from broker.domain import Reference
 
 MAX_ROWS: Final = 4096
 MAX_BYTES: Final = 64 * 1024 * 1024  # of records
@@ -29,11 +30,14 @@ class AlreadyClaimed(Exception):  # noqa: N818 — somebody else was first
 class Entry:
     """An event and whoever waits for it. Nobody waits any more: it is not worth committing."""
 
-    __slots__ = ("claims", "done", "event")
+    __slots__ = ("claims", "done", "event", "references")
 
-    def __init__(self, event: Event, claims: Sequence[Claim] = ()) -> None:
+    def __init__(
+        self, event: Event, claims: Sequence[Claim] = (), references: Sequence[Reference] = ()
+    ) -> None:
         self.event = event
         self.claims = claims
+        self.references = references
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def succeed(self) -> None:

@@ -1,8 +1,9 @@
 """The writer's transactions on PostgreSQL, and what is known when one of them fails.
 
-A batch is one statement, so it is one round trip and all or nothing. Only where one-time claims
-are made with it is there a transaction around it. Whoever does not hear back knows nothing: the
-very same batch is sent again, and its primary key tells whether it had arrived.
+A batch is one statement, so it is one round trip and all or nothing; what its reference tokens
+stand for is in it. Only where one-time claims are made with it is there a transaction around it.
+Whoever does not hear back knows nothing: the very same batch is sent again, and its primary key
+tells whether it had arrived.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,6 +16,7 @@ from broker.audit.batch import Batch
 from broker.audit.event import COLUMNS, Event
 from broker.db.durability import NotDurable
 from broker.db.engine import DATABASE_ERRORS, Database
+from broker.domain import Reference
 
 Claim = tuple[bytes, datetime]  # a key that succeeds once, and when it may be forgotten
 
@@ -34,6 +36,11 @@ WITH inserted AS (
     FROM ROWS FROM (
         json_to_recordset($9::json) AS ({_TYPED}), unnest($10::text[]), unnest($11::bytea[])
     ) WITH ORDINALITY AS event ({_COLUMNS}, record, leaf, n)
+), referenced AS (
+    INSERT INTO reference_token (hash, jti, claims, kid, expires_at)
+    SELECT hash, jti, claims, kid, expires_at
+    FROM unnest($12::bytea[], $13::uuid[], $14::text[], $15::text[], $16::timestamptz[])
+        AS reference (hash, jti, claims, kid, expires_at)
 )
 INSERT INTO audit_batch (writer, number, first_seq, last_seq, at, root, previous, hash)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
@@ -126,21 +133,28 @@ class BatchStore:
         except DATABASE_ERRORS:
             self._connection.terminate()
 
-    async def commit(self, batch: Batch, events: Sequence[Event], claims: Iterable[Claim]) -> None:
-        """Return once the rows, their batch and all of the claims are durable, together.
+    async def commit(
+        self,
+        batch: Batch,
+        events: Sequence[Event],
+        claims: Iterable[Claim],
+        references: Sequence[Reference],
+    ) -> None:
+        """Return once the rows, their batch, all claims and all references are durable, together.
 
         Committing the very same once more is harmless. Raises ``OutcomeUnknown``,
         ``NotCommitted`` or ``ClaimsTaken``.
         """
         # In one order everywhere, so that two processes never wait for each other's claims.
         ordered = sorted(dict(claims).items())
+        arguments = _arguments(batch, events, references)
         try:
             if not ordered:
-                await self._insert.fetch(*_arguments(batch, events), timeout=self._timeout)
+                await self._insert.fetch(*arguments, timeout=self._timeout)
                 return
             async with self._connection.transaction():
                 await self._claim_all(ordered)
-                await self._insert.fetch(*_arguments(batch, events), timeout=self._timeout)
+                await self._insert.fetch(*arguments, timeout=self._timeout)
         except ClaimsTaken:
             # A claim may be taken by this batch itself, sent before and not heard of since.
             if not await self._is_committed(batch):
@@ -169,7 +183,7 @@ class BatchStore:
         return bool(found == batch.hash)
 
 
-def _arguments(batch: Batch, events: Sequence[Event]) -> list[Any]:
+def _arguments(batch: Batch, events: Sequence[Event], references: Sequence[Reference]) -> list[Any]:
     extracts = [dict(zip(COLUMNS, event.columns, strict=True)) for event in events]
     return [
         *(batch.writer, batch.number, batch.first_seq, batch.last_seq, batch.at),
@@ -177,6 +191,11 @@ def _arguments(batch: Batch, events: Sequence[Event]) -> list[Any]:
         orjson.dumps(extracts).decode(),
         [event.record.decode() for event in events],
         [event.leaf for event in events],
+        [one.digest for one in references],
+        [one.jti for one in references],
+        [one.record for one in references],
+        [one.kid for one in references],
+        [one.expires_at for one in references],
     ]
 
 

@@ -35,6 +35,7 @@ from broker.audit.queue import (
 from broker.audit.store import BatchStore, Claim, ClaimsTaken, NotCommitted, OutcomeUnknown
 from broker.audit.uuid7 import build_uuid7
 from broker.db.engine import Database
+from broker.domain import Reference
 from broker.telemetry import meter
 
 __all__ = ["AlreadyClaimed", "AuditUnavailable", "AuditWriter"]
@@ -103,15 +104,17 @@ class AuditWriter:
         """Whether the connection is there and the last commit went through."""
         return self._healthy and self._store is not None and not self._store.closed
 
-    async def append(self, event: Event, claims: Sequence[Claim] = ()) -> None:
-        """Return once the event and its claims are durable, all of them together.
+    async def append(
+        self, event: Event, claims: Sequence[Claim] = (), references: Sequence[Reference] = ()
+    ) -> None:
+        """Return once the event, its claims and its references are durable, all of them together.
 
         Raises ``AuditUnavailable`` after the deadline, or at once if too much waits already, and
         ``AlreadyClaimed`` if one of the claims was made before; then none of it is recorded.
         """
         if self._closed:
             raise AuditUnavailable("the writer has stopped")
-        entry = Entry(event, claims)
+        entry = Entry(event, claims, references)
         self._backlog.put(entry)
         self._wake.set()
         timer = asyncio.get_running_loop().call_later(self._deadline, entry.expire)
@@ -196,6 +199,7 @@ class AuditWriter:
                 batch,
                 [entry.event for entry in entries],
                 [claim for entry in entries for claim in entry.claims],
+                [reference for entry in entries for reference in entry.references],
             )
         except OutcomeUnknown as error:
             self._failed("unknown", error)

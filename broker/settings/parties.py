@@ -230,7 +230,11 @@ class TargetSettings(Target):
     max_lifetime: Annotated[Duration, within(_SECOND, MAX_LIFETIME)] = Field(
         timedelta(minutes=5), description="Longest life of its tokens."
     )
-    format: Literal["jwt", "reference"] = Field("jwt", description="What its tokens are: `jwt`.")
+    format: Literal["jwt", "reference"] = Field(
+        "jwt",
+        description="What its tokens are: `jwt`, which it verifies itself, or `reference`, opaque"
+        " and resolved by introspection.",
+    )
     algorithm: SigningAlgorithm = Field(
         "ES256", description="What its tokens are signed with; absent: keys.algorithm."
     )
@@ -242,13 +246,6 @@ class TargetSettings(Target):
     @classmethod
     def _default_audience(cls, value: object, info: ValidationInfo) -> object:
         return info.data.get("name", "-") if value == "" else value
-
-    @field_validator("format")
-    @classmethod
-    def _refuse_reference(cls, value: str) -> str:
-        if value == "reference":
-            raise ValueError("write jwt: reference tokens are not issued by this version")
-        return value
 
     @field_validator("claims")
     @classmethod
