@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from broker.blocklist.rule import OUTRIGHT, Rule, Scope
 from broker.domain import (
     Client,
     Credentials,
@@ -65,6 +66,21 @@ def verified_token(**overrides: Any) -> VerifiedToken:
     } | overrides
     # A token that descends from nothing is its own root.
     return VerifiedToken(**{"root_issued_at": values["issued_at"]} | values)
+
+
+def revocation(scope: Scope, **overrides: Any) -> Rule:
+    """A rule of the ledger; one with a ``not_before`` kills what was issued before ``NOW``."""
+    values: dict[str, Any] = {
+        "seq": 1,
+        "scope": scope,
+        "issuer": "",
+        "key": "",
+        "not_before": None if scope in OUTRIGHT else NOW,
+        "reason": "a test",
+        "by": "a test",
+        "at": NOW,
+    }
+    return Rule(**values | overrides)
 
 
 def token_exchange_request(**overrides: Any) -> TokenExchangeRequest:

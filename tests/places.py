@@ -21,6 +21,7 @@ from broker.oauth import CLIENT_ASSERTION_TYPE_JWT_BEARER
 from broker.settings import Settings
 from tests import verification
 from tests.configuration import document
+from tests.fakes import Revoked
 from tests.jwts import (
     BROKER_ISSUER,
     CLIENT_KEY,
@@ -64,7 +65,9 @@ class ReplayMemory:
         return first
 
 
-def authenticator(replay: Any = None, throttle: Any = None, **overrides: Any) -> Any:
+def authenticator(
+    replay: Any = None, throttle: Any = None, revocations: Any = None, **overrides: Any
+) -> Any:
     """An authenticator of the test configuration; an override is a section of it."""
     return ClientAuthenticator(
         _registry_of(json.dumps(overrides)),
@@ -73,6 +76,7 @@ def authenticator(replay: Any = None, throttle: Any = None, **overrides: Any) ->
         # By identity: an empty throttle has the length 0.
         throttle=Unthrottled() if throttle is None else throttle,
         replay=ReplayMemory() if replay is None else replay,
+        revocations=Revoked() if revocations is None else revocations,
     )
 
 
