@@ -205,6 +205,9 @@ def test_no_way_through_the_services_widens_a_token(chance: Random):
         assert claims["sub"] == f"{'idp' if foreign['iss'] == IDP else 'acts'}:alice"
         # 10: every ancestor, oldest first, and one transaction that is ours.
         assert claims["lineage"] == ancestors
+        assert claims["root_iat"] == foreign["iat"]
+        assert claims["lineage_clients"][-1] == claims["client_id"]
+        assert len(claims["lineage_keys"]) == min(len(ancestors), 2)  # theirs, then ours
         assert claims["txn"] == root_id
 
         before, chain = claims, grown
