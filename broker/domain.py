@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_network
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -243,12 +243,15 @@ class IssuedToken:
 class Attempt:
     """What is known of one request so far; whatever becomes of it is recorded from this.
 
+    Of an exchange: of the other two endpoints only refusals, and these have a client or none.
+
     The one value that grows: each step of the pipeline adds what it made.
     """
 
     id: str  # the request id
     source: str
     at: datetime
+    kind: Literal["exchange", "introspection", "revocation"] = "exchange"
     request: TokenExchangeRequest | None = None
     client: Client | None = None  # None: not authenticated
     subject: VerifiedToken | None = None

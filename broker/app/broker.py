@@ -24,6 +24,8 @@ from broker.audit.budget import RefusalBudget
 from broker.audit.commit import AuditTrail
 from broker.audit.uuid7 import build_uuid7
 from broker.audit.writer import AuditWriter
+from broker.blocklist.feed import Blocklist, memory_of
+from broker.blocklist.store import Ledger, LedgerUnavailable
 from broker.db.durability import NotDurable
 from broker.db.engine import DATABASE_ERRORS, Database
 from broker.db.migrate import pending
@@ -31,10 +33,10 @@ from broker.endpoints.apps import build_admin_app, build_public_app, load_admin_
 from broker.endpoints.health import AdminEndpoints, Readiness
 from broker.endpoints.source import Networks
 from broker.errors import ConfigurationError
-from broker.exchange.pipeline import TokenExchange
 from broker.issuers.fetch import build_tls
-from broker.keys.envelope import Envelope, load_kek
 from broker.keys.keyring import Keyring, build_schedule, longest_life
+from broker.keys.load import load_providers
+from broker.keys.provider import ProviderUnavailable, Unopenable
 from broker.keys.rotator import Rotator
 from broker.keys.store import KeyStore, StoreUnavailable
 from broker.listener import Listener
@@ -77,9 +79,8 @@ class Broker:
         """Nothing is opened yet. Raises ``ConfigurationError`` for what cannot be built."""
         configured = settings.database.url
         url = database_url or (configured.get_secret_value() if configured else None)
-        kek = kek_file or settings.keys.kek_file
-        if url is None or kek is None:
-            raise ConfigurationError("database.url and keys.kek_file: both are needed here")
+        if url is None:
+            raise ConfigurationError("database.url: is needed here")
         self._settings = settings
         self.database = Database(url)
         self._build_id: Callable[[], str] = lambda: build_uuid7(utc_now)
@@ -92,11 +93,15 @@ class Broker:
             build_id=self._build_id,
             budget=RefusalBudget(rows=refusals.count, per=refusals.per),
         )
+        self.ledger = Ledger(self.database)
+        self.blocklist = Blocklist(self.ledger, memory=memory_of(settings), clock=utc_now)
         self._replay = ReplayStore(self.database)
         self._references = ReferenceStore(self.database)
-        self._keyring = _build_keyring(settings, self.database, load_kek(kek), self.trail)
+        self._keyring = _build_keyring(settings, self.database, kek_file, self.trail)
         self._shared = Shared(
             self._keyring,
+            self.ledger,
+            self.blocklist,
             self._replay,
             self._references,
             self.trail,
@@ -112,7 +117,7 @@ class Broker:
         self.failed = asyncio.Event()  # a part that must never end has ended
         public = build_public_app(
             settings.issuer,
-            current=self._exchange,
+            current=self._in_force,
             proxies=self._proxies,
             jwks=self._keyring.jwks,
             clock=utc_now,
@@ -153,7 +158,10 @@ class Broker:
             await self._keyring.load()
         except StoreUnavailable:
             _log.warning("the database does not answer; the keys are loaded when it does")
+        except (ProviderUnavailable, Unopenable):
+            _log.exception("signing keys cannot be made or opened; that is tried again")
         self._spawn(self._keyring.run(self._stop), "keyring")
+        self._spawn(self.blocklist.run(self._stop), "blocklist")
         self._spawn(self._sweep(), "sweep")
         self._put_in_force(wired)
         self._spawn(self._public.serve(), "listener")
@@ -188,6 +196,13 @@ class Broker:
             await self._keyring.use(algorithms_of(settings))
         except StoreUnavailable as error:
             raise ConfigurationError("database: it does not answer, and keys are needed") from error
+        except (ProviderUnavailable, Unopenable) as error:
+            raise ConfigurationError(f"keys: {error}, and new ones are needed") from error
+        try:
+            # Where an issuer's tokens may be older from now on, so may their revocations.
+            await self.blocklist.use(memory_of(settings))
+        except LedgerUnavailable as error:
+            raise ConfigurationError("database: it does not answer") from error
         # Before the first request is answered by it: what was decided by which rules is on record.
         await self.trail.record("configuration.reload", wired.describe())
         self._put_in_force(wired)
@@ -218,7 +233,10 @@ class Broker:
     def readiness(self) -> Readiness:
         """Return whether an exchange can succeed, and what it lacks."""
         return judge_readiness(
-            self._wired, keys=self._keyring.loaded, database=self._writer.available
+            self._wired,
+            keys=self._keyring.loaded,
+            revocations=self.blocklist.loaded,
+            database=self._writer.available,
         )
 
     def status(self) -> dict[str, Any]:
@@ -244,9 +262,6 @@ class Broker:
         if self._wired is None:  # not possible once it serves
             raise ConfigurationError("the broker has not been started")
         return self._wired
-
-    def _exchange(self) -> TokenExchange:
-        return self._in_force().exchange
 
     def _proxies(self) -> Networks:
         return self._in_force().settings.trusted_proxies
@@ -305,11 +320,11 @@ class Broker:
 
 
 def _build_keyring(
-    settings: Settings, database: Database, kek: bytes, trail: AuditTrail
+    settings: Settings, database: Database, kek_file: Path | None, trail: AuditTrail
 ) -> Keyring:
-    envelope, store = Envelope(kek), KeyStore(database)
-    rotator = Rotator(store, envelope, build_schedule(settings), trail.record)
-    return Keyring(store, envelope, rotator, algorithms=algorithms_of(settings))
+    store, providers = KeyStore(database), load_providers(settings.keys, kek_file=kek_file)
+    rotator = Rotator(store, providers, build_schedule(settings), trail.record)
+    return Keyring(store, providers, rotator, algorithms=algorithms_of(settings))
 
 
 async def _close_later(engine: PolicyEngine) -> None:

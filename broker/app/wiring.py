@@ -7,18 +7,24 @@ from datetime import datetime
 from typing import Any
 
 from broker.audit.commit import AuditTrail
+from broker.blocklist.feed import Blocklist
+from broker.blocklist.store import Ledger
 from broker.clients.authenticate import ClientAuthenticator
 from broker.clients.registry import ClientRegistry
 from broker.endpoints.health import Readiness
 from broker.exchange.pipeline import TokenExchange
+from broker.introspection.introspect import Introspection
 from broker.issuers.registry import IssuerRegistry
 from broker.keys.keyring import Keyring
+from broker.limits.callers import CallerLimit
 from broker.limits.throttle import FailureThrottle
 from broker.policy.engine import PolicyEngine
 from broker.policy.load import load_engine
 from broker.policy.targets import TargetRegistry
 from broker.replay import ReplayStore
-from broker.settings import Settings
+from broker.revocation.revoke import Revocation
+from broker.settings import Limits, Settings
+from broker.tokens.own import OwnTokens
 from broker.tokens.references import References
 from broker.tokens.store import ReferenceStore
 from broker.tokens.verify import TokenVerifier
@@ -29,6 +35,8 @@ class Shared:
     """What outlives every configuration: connections, and the state of the process."""
 
     keyring: Keyring
+    ledger: Ledger
+    blocklist: Blocklist
     replay: ReplayStore
     references: ReferenceStore
     trail: AuditTrail
@@ -43,10 +51,13 @@ class Wired:
 
     settings: Settings
     exchange: TokenExchange
+    introspection: Introspection
+    revocation: Revocation
     engine: PolicyEngine
     issuers: IssuerRegistry
     clients: ClientRegistry
     throttle: FailureThrottle
+    callers: CallerLimit
 
     def describe(self) -> dict[str, Any]:
         """Return what is worth recording of it: no secret, no key."""
@@ -78,27 +89,29 @@ def wire(settings: Settings, shared: Shared, previous: Wired | None) -> Wired:
     clients = ClientRegistry(
         settings, previous=None if previous is None else previous.clients, tls=shared.tls
     )
-    rate = settings.limits.authentication_failures
-    if previous is not None and previous.settings.limits.authentication_failures == rate:
-        throttle = previous.throttle
-    else:
-        throttle = FailureThrottle(rate)
+    throttle, callers = _limits(settings.limits, previous)
+    # One of each for all endpoints, so that none is more lenient than another.
+    authenticator = ClientAuthenticator(
+        clients,
+        issuer=settings.issuer,
+        token_endpoint=settings.token_endpoint,
+        throttle=throttle,
+        replay=shared.replay,
+        revocations=shared.blocklist,
+    )
+    verifier = TokenVerifier(
+        issuers,
+        issuer=settings.issuer,
+        clients=settings.clients,
+        targets=settings.targets,
+        references=References(shared.references),
+    )
+    tokens = OwnTokens(verifier, shared.blocklist, issuer=settings.issuer)
     exchange = TokenExchange(
         issuer=settings.issuer,
-        authenticator=ClientAuthenticator(
-            clients,
-            issuer=settings.issuer,
-            token_endpoint=settings.token_endpoint,
-            throttle=throttle,
-            replay=shared.replay,
-        ),
-        verifier=TokenVerifier(
-            issuers,
-            issuer=settings.issuer,
-            clients=settings.clients,
-            targets=settings.targets,
-            references=References(shared.references),
-        ),
+        authenticator=authenticator,
+        verifier=verifier,
+        revocations=shared.blocklist,
         targets=TargetRegistry(settings.targets, max_targets=settings.max_targets),
         engine=engine,
         signing_keys=shared.keyring,
@@ -107,10 +120,42 @@ def wire(settings: Settings, shared: Shared, previous: Wired | None) -> Wired:
         clock=shared.clock,
         build_id=shared.build_id,
     )
-    return Wired(settings, exchange, engine, issuers, clients, throttle)
+    introspection = Introspection(
+        authenticator=authenticator,
+        tokens=tokens,
+        audiences={target.name: target.audience for target in settings.targets},
+        limit=callers,
+        trail=shared.trail,
+    )
+    revocation = Revocation(
+        issuer=settings.issuer,
+        authenticator=authenticator,
+        tokens=tokens,
+        ledger=shared.ledger,
+        feed=shared.blocklist,
+        trail=shared.trail,
+    )
+    return Wired(
+        settings, exchange, introspection, revocation, engine, issuers, clients, throttle, callers
+    )
 
 
-def judge_readiness(wired: Wired | None, *, keys: bool, database: bool) -> Readiness:
+def _limits(limits: Limits, previous: Wired | None) -> tuple[FailureThrottle, CallerLimit]:
+    """Return what counts; where a rate is as before, so is what was counted."""
+    throttle = FailureThrottle(limits.authentication_failures)
+    callers = CallerLimit(limits.introspections)
+    if previous is not None:
+        before = previous.settings.limits
+        if before.authentication_failures == limits.authentication_failures:
+            throttle = previous.throttle
+        if before.introspections == limits.introspections:
+            callers = previous.callers
+    return throttle, callers
+
+
+def judge_readiness(
+    wired: Wired | None, *, keys: bool, revocations: bool, database: bool
+) -> Readiness:
     """Return what an exchange needs, and whether it is there. Design: the admin listener."""
     statuses = () if wired is None else wired.issuers.status()
     tried: Mapping[str, str] = {
@@ -121,6 +166,7 @@ def judge_readiness(wired: Wired | None, *, keys: bool, database: bool) -> Readi
         checks={
             "keys": keys,
             "policy": wired is not None and wired.engine.available,
+            "revocations": revocations,
             "database": database,
             # Tried once: whether with success is said beside it, and fails only that issuer's.
             "issuers": wired is not None and "not tried" not in tried.values(),

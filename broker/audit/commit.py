@@ -2,7 +2,8 @@
 
 What holds when one of these returns: the row is on disk, and so are the one-time claims that go
 with it. Whoever is refused is answered after the row as well; only refusals before
-authentication are counted instead, once their source has had its share of rows.
+authentication, or for asking too often, are counted instead, once their source has had its share
+of rows.
 """
 
 import asyncio
@@ -34,6 +35,9 @@ _counted = meter.create_counter(
 )
 
 _CLAIM_KIND: Final = "token"
+# What a client is refused as often as it likes, though it has authenticated: rows of these would
+# come faster than the rate that they are about.
+_AT_ANY_RATE: Final = frozenset({Reason.INTROSPECTION_THROTTLED})
 
 
 class AuditTrail:
@@ -80,7 +84,8 @@ class AuditTrail:
 
         Raises ``CommitRejected``: ``audit.unavailable``.
         """
-        if attempt.client is None and not self._budget.spend(attempt.source, reason, self._clock()):
+        costs_nothing = attempt.client is None or reason in _AT_ANY_RATE
+        if costs_nothing and not self._budget.spend(attempt.source, reason, self._clock()):
             _counted.add(1)
             return
         await self._refuse(attempt, reason)

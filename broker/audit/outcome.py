@@ -167,7 +167,7 @@ def _exchange(
     }
     record: dict[str, Any] = {
         "version": VERSION,
-        "kind": "exchange",
+        "kind": attempt.kind,
         "id": id,
         "at": render_time(attempt.at),
         "request_id": attempt.id,

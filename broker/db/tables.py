@@ -58,7 +58,11 @@ audit_event = Table(
     Column("leaf", BYTEA, nullable=False),
     # ``at`` is in the key because PostgreSQL wants the partition key there.
     PrimaryKeyConstraint("writer", "seq", "at"),
-    CheckConstraint("kind IN ('exchange', 'refusals', 'administration', 'writer')", "kind"),
+    CheckConstraint(
+        "kind IN ('exchange', 'introspection', 'revocation', 'refusals', 'administration',"
+        " 'writer')",
+        "kind",
+    ),
     CheckConstraint("outcome IN ('issued', 'refused', 'done')", "outcome"),
     CheckConstraint("octet_length(leaf) = 32", "leaf"),
     Index(None, "id"),

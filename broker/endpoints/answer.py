@@ -34,6 +34,16 @@ async def send_issued(send: Send, members: Mapping[str, Any]) -> None:
     await send_body(send, 200, orjson.dumps(members), [JSON, *NO_STORE])
 
 
+async def send_introspection(send: Send, members: Mapping[str, Any]) -> None:
+    """Send what is said about a token. RFC 7662 §2.2."""
+    await send_body(send, 200, orjson.dumps(members), [JSON, *NO_STORE])
+
+
+async def send_revoked(send: Send) -> None:
+    """Send that a token is active no longer. RFC 7009 §2.2: the body means nothing, so is none."""
+    await send_body(send, 200, b"", [*NO_STORE])
+
+
 async def send_refusal(send: Send, rejected: Rejected) -> None:
     """Send what the one table of errors says of a refusal, and nothing else. RFC 6749 §5.2."""
     public = PUBLIC[rejected.reason]

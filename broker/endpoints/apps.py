@@ -3,33 +3,50 @@
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from starlette.routing import Route, Router
 
 from broker.endpoints.edge import Edge
 from broker.endpoints.health import AdminEndpoints
+from broker.endpoints.introspect import IntrospectionEndpoint
 from broker.endpoints.metadata import (
+    INTROSPECTION_PATH,
     JWKS_PATH,
+    REVOCATION_PATH,
     TOKEN_PATH,
     jwks_endpoint,
     metadata_endpoint,
     metadata_paths,
 )
+from broker.endpoints.revoke import RevocationEndpoint
 from broker.endpoints.source import Networks
 from broker.endpoints.token import TokenEndpoint
 from broker.errors import ConfigurationError
 from broker.exchange.pipeline import TokenExchange
+from broker.introspection.introspect import Introspection
 from broker.keys.keyring import PublishedJwks
+from broker.revocation.revoke import Revocation
 
 _LEAST_TOKEN: Final = 32  # characters
+
+
+class InForce(Protocol):
+    """What the configuration that is in force does."""
+
+    @property
+    def exchange(self) -> TokenExchange: ...  # noqa: D102 — as its type says
+    @property
+    def introspection(self) -> Introspection: ...  # noqa: D102 — likewise
+    @property
+    def revocation(self) -> Revocation: ...  # noqa: D102 — likewise
 
 
 def build_public_app(
     issuer: str,
     *,
-    current: Callable[[], TokenExchange],
+    current: Callable[[], InForce],
     proxies: Callable[[], Networks],
     jwks: Callable[[], PublishedJwks],
     clock: Callable[[], datetime],
@@ -39,7 +56,15 @@ def build_public_app(
     path = urlsplit(issuer).path
     metadata = metadata_endpoint(issuer)
     routes = [
-        Route(path + TOKEN_PATH, TokenEndpoint(current, proxies, clock)),
+        Route(path + TOKEN_PATH, TokenEndpoint(lambda: current().exchange, proxies, clock)),
+        Route(
+            path + INTROSPECTION_PATH,
+            IntrospectionEndpoint(lambda: current().introspection, proxies, clock),
+        ),
+        Route(
+            path + REVOCATION_PATH,
+            RevocationEndpoint(lambda: current().revocation, proxies, clock),
+        ),
         Route(path + JWKS_PATH, jwks_endpoint(jwks), methods=["GET"]),
         *(Route(where, metadata, methods=["GET"]) for where in metadata_paths(issuer)),
     ]

@@ -19,6 +19,8 @@ _OAUTH: Final = "/.well-known/oauth-authorization-server"
 _OPENID: Final = "/.well-known/openid-configuration"
 JWKS_PATH: Final = "/.well-known/jwks.json"
 TOKEN_PATH: Final = "/token"  # noqa: S105 — a path
+INTROSPECTION_PATH: Final = "/introspect"
+REVOCATION_PATH: Final = "/revoke"
 
 
 def metadata_paths(issuer: str) -> tuple[str, ...]:
@@ -32,6 +34,7 @@ def metadata_paths(issuer: str) -> tuple[str, ...]:
 
 def build_metadata(issuer: str) -> bytes:
     """Return the metadata document: what is offered, explicitly, and no empty list. RFC 8414 §2."""
+    methods, algorithms = [method.value for method in AuthMethod], list(get_args(Algorithm))
     document: dict[str, Any] = {
         "issuer": issuer,
         "token_endpoint": issuer + TOKEN_PATH,
@@ -39,9 +42,15 @@ def build_metadata(issuer: str) -> bytes:
         # Required, and there is no authorization endpoint that could give any (D-05).
         "response_types_supported": ["none"],
         "grant_types_supported": [GRANT_TYPE_TOKEN_EXCHANGE],
-        "token_endpoint_auth_methods_supported": [method.value for method in AuthMethod],
-        "token_endpoint_auth_signing_alg_values_supported": list(get_args(Algorithm)),
+        "introspection_endpoint": issuer + INTROSPECTION_PATH,
+        "revocation_endpoint": issuer + REVOCATION_PATH,
     }
+    # Clients authenticate alike at all three; a list that is left out would not say so.
+    for endpoint in ("token", "introspection", "revocation"):
+        document |= {
+            f"{endpoint}_endpoint_auth_methods_supported": methods,
+            f"{endpoint}_endpoint_auth_signing_alg_values_supported": algorithms,
+        }
     return orjson.dumps(document)
 
 

@@ -15,19 +15,17 @@ Unknown ids are counted like known ones, so the limit tells nobody which exist. 
 memory of one process, bounded, and forgotten with it: n processes allow n times as much.
 """
 
-from collections.abc import Hashable
 from datetime import datetime
 from math import ceil
-from typing import Final, Generic, TypeVar
+from typing import Final
 
 from broker.domain import source_network
+from broker.limits.buckets import Buckets
 from broker.settings import Rate
 
 SOURCE_FACTOR: Final = 10  # what a source may fail, over all its clients, for each client's
 MAX_ENTRIES: Final = 20_000  # of each kind, about 10 MB in all; the least recently used go first
 _MAX_ID: Final = 256  # characters; no configured id is as long
-
-Key = TypeVar("Key", bound=Hashable)
 
 
 class FailureThrottle:
@@ -35,8 +33,8 @@ class FailureThrottle:
 
     def __init__(self, rate: Rate, *, max_entries: int = MAX_ENTRIES) -> None:
         seconds = rate.per.total_seconds()
-        self._pairs = _Buckets[tuple[str, str]](rate.count, seconds, max_entries)
-        self._sources = _Buckets[str](rate.count * SOURCE_FACTOR, seconds, max_entries)
+        self._pairs = Buckets[tuple[str, str]](rate.count, seconds, max_entries)
+        self._sources = Buckets[str](rate.count * SOURCE_FACTOR, seconds, max_entries)
         # Entered by success alone: nobody can push a real client out by making up ids.
         self._proven: dict[tuple[str, str], None] = {}
         self._max_entries = max_entries
@@ -68,35 +66,3 @@ class FailureThrottle:
     def __len__(self) -> int:
         """Return how much is remembered."""
         return len(self._pairs) + len(self._sources) + len(self._proven)
-
-
-class _Buckets(Generic[Key]):
-    """How many failures each key has left; a key that never failed takes no memory."""
-
-    def __init__(self, count: int, per: float, max_entries: int) -> None:
-        self._count = count
-        self._per_second = count / per
-        self._max_entries = max_entries
-        self._levels: dict[Key, tuple[float, float]] = {}  # failures left, and when
-
-    def wait(self, key: Key, now: float) -> float:
-        """Return the seconds until one more failure fits; 0 if it does now."""
-        if key not in self._levels:
-            return 0.0
-        return max(0.0, (1.0 - self._level(key, now)) / self._per_second)
-
-    def take(self, key: Key, now: float) -> None:
-        """Count a failure, never below none left: attempts in flight do not add to the wait."""
-        level = max(0.0, self._level(key, now) - 1.0)
-        self._levels.pop(key, None)
-        self._levels[key] = level, now
-        if len(self._levels) > self._max_entries:
-            del self._levels[next(iter(self._levels))]
-
-    def __len__(self) -> int:
-        return len(self._levels)
-
-    def _level(self, key: Key, now: float) -> float:
-        level, at = self._levels.get(key, (float(self._count), now))
-        # A clock that steps back refills nothing, and takes nothing away.
-        return min(float(self._count), level + max(0.0, now - at) * self._per_second)

@@ -75,10 +75,24 @@ class Database(Section):
     )
 
 
+class Pkcs11(Section):
+    """The PKCS#11 token (an HSM) that keeps the signing keys."""
+
+    module: ConfigPath = Field(description="The library of its vendor, a shared object.")
+    token_label: str = Field(
+        min_length=1, max_length=32, description="CKA_LABEL of the token, as it was initialised."
+    )
+    pin_file: ConfigPath = Field(description="File with the user PIN.")
+
+
 class Keys(Section):
     """The keys that issued tokens are signed with."""
 
     algorithm: SigningAlgorithm = Field("ES256", description="Signature algorithm by default.")
+    provider: Literal["postgresql", "pkcs11"] = Field(
+        "postgresql",
+        description="Who makes and keeps new keys: `postgresql`, encrypted, or a `pkcs11` token.",
+    )
     rotate_every: Annotated[Duration, within(timedelta(minutes=10), timedelta(days=366))] = Field(
         timedelta(days=30), description="How long a key signs before the next one takes over."
     )
@@ -87,6 +101,24 @@ class Keys(Section):
         description="File with the key-encryption key, 32 bytes in base64;"
         " made beside an embedded database, required with any other.",
     )
+    second_kek_file: ConfigPath | None = Field(
+        None,
+        description="Another one that opens keys as well, while `broker keys rekey` changes it.",
+    )
+    pkcs11: Pkcs11 | None = Field(
+        None, description="The token; also while it keeps keys that were made before."
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield what is wrong between provider, token and files."""
+        if self.provider == "pkcs11" and self.pkcs11 is None:
+            yield Problem(
+                ("pkcs11",), "is required with provider: pkcs11: module, token_label and pin_file"
+            )
+        if self.second_kek_file is not None and self.kek_file is None:
+            yield Problem(("second_kek_file",), "is only for beside kek_file")
+        if self.second_kek_file is not None and self.second_kek_file == self.kek_file:
+            yield Problem(("second_kek_file",), "is the same as kek_file; remove it")
 
 
 class Policy(Section):
@@ -163,6 +195,10 @@ class Limits(Section):
         Rate(count=20, per=timedelta(minutes=1)),
         description="Failed authentications of one client from one address, then 429;"
         " ten times as many over all clients from one address.",
+    )
+    introspections: Rate = Field(
+        Rate(count=1000, per=timedelta(seconds=1)),
+        description="Introspections of one client by one process, then 429.",
     )
 
 

@@ -30,7 +30,14 @@ FULL: dict[str, Any] = {
         "owner_url": "postgresql://owner@db/broker",
         "data_dir": "/var/lib/broker",
     },
-    "keys": {"algorithm": "Ed25519", "rotate_every": "7d", "kek_file": "/run/kek"},
+    "keys": {
+        "algorithm": "Ed25519",
+        "provider": "pkcs11",
+        "rotate_every": "7d",
+        "kek_file": "/run/kek",
+        "second_kek_file": "/run/kek.new",
+        "pkcs11": {"module": "/usr/lib/hsm.so", "token_label": "broker", "pin_file": "/run/pin"},
+    },
     "policy": {
         "engine": "opa",
         "path": "/etc/policies",
@@ -43,7 +50,7 @@ FULL: dict[str, Any] = {
         "trace_ratio": 0.5,
         "log_level": "DEBUG",
     },
-    "limits": {"authentication_failures": "7/30s"},
+    "limits": {"authentication_failures": "7/30s", "introspections": "50/2s"},
     "max_delegation_depth": 5,
     "max_targets": 2,
     "issuers": [
