@@ -7,7 +7,6 @@ from pathlib import Path
 
 from broker.db.embedded import EmbeddedPostgres
 from broker.db.migrate import migrate
-from broker.errors import ConfigurationError
 from broker.keys.envelope import load_or_make_kek
 from broker.settings import Settings
 
@@ -18,7 +17,7 @@ class Backing:
 
     app_url: str = field(repr=False)
     owner_url: str = field(repr=False)
-    kek_file: Path
+    kek_file: Path | None  # None: no key is sealed, they are on a token
     embedded: bool
 
 
@@ -30,8 +29,6 @@ def open_backing(settings: Settings) -> Iterator[Backing]:
     """
     database = settings.database
     if database.url is not None:
-        if settings.keys.kek_file is None:  # not possible: the settings ask for it
-            raise ConfigurationError("keys.kek_file: is required with database.url")
         app_url = database.url.get_secret_value()
         owner = database.owner_url
         owner_url = app_url if owner is None else owner.get_secret_value()

@@ -7,13 +7,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from broker.cli.findings import Finding, bad, good, warning
+from broker.cli.inspection import read_problems
 from broker.cli.probe_issuers import judge_skew
 from broker.db.embedded import EmbeddedPostgres
 from broker.db.engine import Database
 from broker.db.examine import CannotEnter, Role, examine_role, examine_server
 from broker.db.migrate import partition_days_left, pending
 from broker.errors import ConfigurationError
-from broker.keys.envelope import Envelope, Unsealable, load_kek
+from broker.keys.envelope import Unsealable
+from broker.keys.load import load_providers
+from broker.keys.provider import ProviderUnavailable, Unopenable
 from broker.keys.rotation import KeyRecord, KeyState
 from broker.keys.store import KeyStore, StoreUnavailable
 from broker.settings import Settings
@@ -89,20 +92,29 @@ async def _keys(settings: Settings, database: Database) -> list[Finding]:
     except StoreUnavailable:
         return [bad("signing keys", "they cannot be read", _MIGRATE)]
     findings = []
-    kek_file = settings.keys.kek_file or settings.database.data_dir / "kek"
     if stored:
+        kek_file = settings.keys.kek_file or settings.database.data_dir / "kek"
+        beside = kek_file if settings.database.url is None else None
         try:
-            envelope = Envelope(load_kek(kek_file))
+            providers = load_providers(settings.keys, kek_file=beside)
             for row in stored:
-                envelope.open(row.sealed, row.record.kid, row.record.algorithm)
-        except ConfigurationError:
-            pass  # said by the inspection
-        except Unsealable:
+                await providers.open(row.custody, row.record.kid, row.record.algorithm)
+        except ConfigurationError as error:
+            # What is wrong with a key-encryption key file is said by the inspection.
+            findings += [f for f in read_problems(error) if "pkcs11" in f.subject]
+        except ProviderUnavailable as error:
+            findings.append(
+                bad("keys.pkcs11", str(error), "see that the token is there and takes the PIN")
+            )
+        except Unopenable as error:
+            sealed = isinstance(error, Unsealable)
             findings.append(
                 bad(
-                    "keys.kek_file",
+                    "keys.kek_file" if sealed else "keys.pkcs11",
                     "does not open the signing keys in this database",
-                    "name the file that the other processes use, or the one from the backup",
+                    "name the file that the other processes use, or the one from the backup"
+                    if sealed
+                    else "name the token that the other processes use",
                 )
             )
     used = {settings.keys.algorithm, *(target.algorithm for target in settings.targets)}

@@ -6,13 +6,17 @@ Each step takes what the one before it made, and there is no other way to make i
 left out. A refusal is recorded like a token: before it is answered.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
 
 import orjson
 
 from broker.audit.commit import AuditTrail
+from broker.blocklist.snapshot import BlocklistStale, Revocations, facts_of
 from broker.clients.authenticate import ClientAuthenticator
 from broker.domain import (
     Attempt,
@@ -20,9 +24,19 @@ from broker.domain import (
     Exchange,
     IssuedToken,
     Permit,
+    SignedToken,
     TokenExchangeRequest,
+    VerifiedToken,
 )
-from broker.errors import CommitRejected, DecisionRejected, Reason, Rejected
+from broker.errors import (
+    CommitRejected,
+    DecisionRejected,
+    MintRejected,
+    Reason,
+    Rejected,
+    VerificationRejected,
+)
+from broker.jose.sign import CannotSign
 from broker.minting.mint import SigningKeys, mint
 from broker.policy.engine import PolicyEngine, PolicyUnavailable
 from broker.policy.floor import judge
@@ -33,6 +47,12 @@ from broker.telemetry import count_outcome, step
 from broker.tokens.delegation import delegate
 from broker.tokens.verify import TokenVerifier
 
+# How long a token on the network may take to sign, what waits before it included.
+_SIGN_WITHIN: Final = timedelta(seconds=1)
+_DATABASE_AWAY: Final = frozenset(
+    {Reason.REPLAY_UNAVAILABLE, Reason.REFERENCE_UNAVAILABLE, Reason.REVOCATION_UNAVAILABLE}
+)
+
 
 @dataclass(frozen=True, slots=True)
 class TokenExchange:
@@ -41,6 +61,7 @@ class TokenExchange:
     issuer: str
     authenticator: ClientAuthenticator
     verifier: TokenVerifier
+    revocations: Revocations
     targets: TargetRegistry
     engine: PolicyEngine
     signing_keys: SigningKeys
@@ -84,7 +105,10 @@ class TokenExchange:
             )
         with step("verify"):
             subject = attempt.subject = await self.verifier.verify_subject(request, client, now=now)
+            self._check_revoked(attempt, subject, Reason.SUBJECT_TOKEN_REVOKED)
             actor = attempt.actor = await self.verifier.verify_actor(request, client, now=now)
+            if actor is not None:
+                self._check_revoked(attempt, actor, Reason.ACTOR_TOKEN_REVOKED)
         with step("delegate"):
             delegation = attempt.delegation = delegate(subject, actor, client, ceiling=self.ceiling)
         with step("decide"):
@@ -100,11 +124,19 @@ class TokenExchange:
             )
             permit = await self._decide(attempt, exchange)
         with step("mint"):
-            signed = mint(
-                permit, self.signing_keys, issuer=self.issuer, id=self.build_id(), now=now
-            )
+            signed = await self._mint(permit, now)
         with step("commit"):
             return await self.trail.commit(attempt, signed)
+
+    def _check_revoked(self, attempt: Attempt, token: VerifiedToken, reason: Reason) -> None:
+        """Refuse a token that was revoked, or that descends from what was (invariant 10)."""
+        try:
+            rule = self.revocations.current.find(facts_of(token, issuer=self.issuer))
+        except BlocklistStale as stale:
+            raise VerificationRejected(Reason.REVOCATION_UNAVAILABLE) from stale
+        if rule is not None:
+            attempt.revocation = rule.seq
+            raise VerificationRejected(reason)
 
     async def _decide(self, attempt: Attempt, exchange: Exchange) -> Permit:
         try:
@@ -119,9 +151,21 @@ class TokenExchange:
             raise DecisionRejected(decision.reasons[0])
         return decision
 
+    async def _mint(self, permit: Permit, now: datetime) -> SignedToken:
+        keys, executor = self.signing_keys, self.signing_keys.executor
+        make = partial(mint, permit, keys, issuer=self.issuer, id=self.build_id(), now=now)
+        try:
+            if executor is None:
+                return make()
+            # A token may take milliseconds or hang, and no other request waits for that.
+            async with asyncio.timeout(_SIGN_WITHIN.total_seconds()):
+                return await asyncio.get_running_loop().run_in_executor(executor, make)
+        except (CannotSign, TimeoutError) as error:
+            raise MintRejected(Reason.MINT_KEY_UNAVAILABLE) from error
+
     async def _refuse(self, attempt: Attempt, reason: Reason) -> None:
         count_outcome(reason)
         # Where the database is what failed there is nothing to record with: the answer is a 503
         # already, and waiting for it a second time would only make the caller wait twice.
-        if reason is not Reason.REPLAY_UNAVAILABLE:
+        if reason not in _DATABASE_AWAY:
             await self.trail.refuse(attempt, reason)

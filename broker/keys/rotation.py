@@ -9,7 +9,8 @@ What holds over any sequence of transitions (a property test says so):
 
 (1) a key is published for ``publish_before`` before it signs. The first of an algorithm is not:
     nobody can have cached a JWKS of ours with keys of that algorithm. An operator can force it;
-(2) a key stays published for ``publish_after`` after it has stopped signing;
+(2) a key stays published for ``publish_after`` after it has stopped signing, unless it is revoked:
+    then it is retired at once, from whichever state;
 (3) from the first transition on there is a standby: one key is prepared;
 (4) a transition that was planned on anything but the present state does not take place.
 
@@ -120,6 +121,28 @@ def promotion(table: KeyTable, schedule: Schedule) -> Plan:
 def forced_promotion(table: KeyTable, schedule: Schedule) -> Plan:
     """Do as ``promotion`` with a standby of any age: verifiers with an older JWKS will refuse."""
     return _plan(table, schedule, promote=True)
+
+
+def revocation(table: KeyTable, kid: str, *, usable: bool = True) -> Plan:
+    """Return the plan that retires a key at once; of one that signs, the standby takes its place.
+
+    A standby that is not ``usable`` is retired as well, and what signs is a key that nobody knows
+    yet: verifiers with an older JWKS refuse it for a while, which is better than no key.
+    """
+    (bad,) = (key for key in table.keys if key.kid == kid)
+    standby = table.find(KeyState.PREPARED)
+    changes = [(kid, bad.state, KeyState.RETIRED)]
+    new: list[KeyState] = []
+    if bad.state is KeyState.ACTIVE:
+        if standby is not None:
+            after = KeyState.ACTIVE if usable else KeyState.RETIRED
+            changes.append((standby.kid, KeyState.PREPARED, after))
+        if standby is None or not usable:
+            new.append(KeyState.ACTIVE)
+    left = {kid for kid, _, _ in changes}
+    if not any(key.state is KeyState.PREPARED and key.kid not in left for key in table.keys):
+        new.append(KeyState.PREPARED)
+    return Plan(table.algorithm, table.generation, tuple(changes), tuple(new))
 
 
 def standby_wait(table: KeyTable, schedule: Schedule) -> timedelta:

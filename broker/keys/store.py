@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.db.durability import NotDurable
 from broker.db.engine import DATABASE_ERRORS, Database
 from broker.db.tables import key_generation, signing_key
-from broker.keys.envelope import SealedKey
+from broker.keys.provider import Custody, SealedKey, StoredKey, TokenObject
 from broker.keys.rotation import KeyRecord, KeyState, KeyTable, Plan
 
 # Held for the transaction of one transition. It spares the losers their work; what keeps them
@@ -25,12 +25,20 @@ _ENTERED: Final = {
     KeyState.RETIRING: "retiring_at",
     KeyState.RETIRED: "retired_at",
 }
+_CUSTODY: Final = tuple(
+    signing_key.c[name] for name in ("provider", "reference", "wrapped_key", "wrapped_dek")
+)
 _RECORD: Final = tuple(
     signing_key.c[name]
     for name in (
         *("kid", "algorithm", "state", "generation"),
         *("created_at", "activated_at", "retiring_at", "retired_at"),
     )
+)
+_PUBLISHED: Final = (
+    select(*_RECORD, *_CUSTODY)
+    .where(signing_key.c.state != KeyState.RETIRED)
+    .order_by(signing_key.c.algorithm, signing_key.c.created_at, signing_key.c.kid)
 )
 # The database's clock is the one that all processes share. As of the statement, not of the
 # transaction: waiting for a lock must not make a key older or younger.
@@ -46,21 +54,13 @@ class StoreUnavailable(Exception):  # noqa: N818 — a state of the database
 
 
 @dataclass(frozen=True, slots=True)
-class StoredKey:
-    """A key that is published, sealed."""
-
-    record: KeyRecord
-    sealed: SealedKey
-
-
-@dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key that a transition adds, sealed."""
+    """A key that a transition adds."""
 
     kid: str
     state: KeyState
     public_jwk: Mapping[str, Any]
-    sealed: SealedKey
+    custody: Custody
 
 
 class KeyStore:
@@ -85,16 +85,15 @@ class KeyStore:
 
     async def published(self) -> tuple[StoredKey, ...]:
         """Return every key that is not retired, in a stable order."""
-        query = (
-            select(*_RECORD, signing_key.c.wrapped_key, signing_key.c.wrapped_dek)
-            .where(signing_key.c.state != KeyState.RETIRED)
-            .order_by(signing_key.c.algorithm, signing_key.c.created_at, signing_key.c.kid)
-        )
         async with self._connection() as connection:
-            return tuple(
-                StoredKey(_record(row), SealedKey(row.wrapped_key, row.wrapped_dek))
-                for row in await connection.execute(query)
-            )
+            return tuple(map(_stored, await connection.execute(_PUBLISHED)))
+
+    async def find(self, kid: str) -> KeyRecord | None:
+        """Return the key of that name, whatever has become of it."""
+        query = select(*_RECORD).where(signing_key.c.kid == kid)
+        async with self._connection() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return None if row is None else _record(row)
 
     async def records(self) -> tuple[KeyRecord, ...]:
         """Return every key that there ever was, for people to read."""
@@ -126,15 +125,46 @@ class KeyStore:
         fails after it, a transition is recorded that did not happen, and never the reverse.
         """
         async with self._connection() as connection:
-            locked = select(func.pg_try_advisory_xact_lock(_ADVISORY_LOCK))
-            if not (await connection.execute(locked)).scalar_one():
-                raise GenerationLost("another process changes the keys")
+            await self._lock(connection)
             await self._advance(connection, plan)
             for kid, before, after in plan.changes:
                 await self._change(connection, plan, kid, before, after)
             for key in new:
                 await connection.execute(insert(signing_key).values(**_values(plan, key)))
             await before_commit()
+
+    async def rewrap(
+        self,
+        rewrapped: Callable[[StoredKey], SealedKey | None],
+        before_commit: Callable[[Sequence[str]], Awaitable[None]],
+    ) -> tuple[str, ...]:
+        """Put into each published row what ``rewrapped`` returns for it; None leaves it.
+
+        All rows or none. ``before_commit`` is told which, and records it. Every generation is
+        advanced: a key that somebody made meanwhile, beside the keys of before, comes too late.
+        """
+        async with self._connection() as connection:
+            await self._lock(connection)
+            rows = tuple(map(_stored, await connection.execute(_PUBLISHED.with_for_update())))
+            changed = {
+                row.record.kid: sealed for row in rows if (sealed := rewrapped(row)) is not None
+            }
+            for kid, sealed in changed.items():
+                await connection.execute(
+                    update(signing_key)
+                    .where(signing_key.c.kid == kid)
+                    .values(wrapped_key=sealed.wrapped_key, wrapped_dek=sealed.wrapped_dek)
+                )
+            if changed:
+                advanced = {"generation": key_generation.c.generation + 1}
+                await connection.execute(update(key_generation).values(advanced))
+                await before_commit(tuple(changed))
+        return tuple(changed)
+
+    async def _lock(self, connection: AsyncConnection) -> None:
+        locked = select(func.pg_try_advisory_xact_lock(_ADVISORY_LOCK))
+        if not (await connection.execute(locked)).scalar_one():
+            raise GenerationLost("another process changes the keys")
 
     async def _advance(self, connection: AsyncConnection, plan: Plan) -> None:
         # A leader that slept since it made its plan finds another number here and loses.
@@ -170,7 +200,7 @@ class KeyStore:
         }
         if after is KeyState.RETIRED:
             # What is gone cannot leak: the private part is not kept.
-            values |= {"wrapped_key": b"", "wrapped_dek": b""}
+            values |= {"reference": None, "wrapped_key": b"", "wrapped_dek": b""}
         statement = (
             update(signing_key)
             .where(signing_key.c.kid == kid, signing_key.c.state == before)
@@ -187,11 +217,37 @@ def _values(plan: Plan, key: NewKey) -> dict[str, Any]:
         "state": key.state,
         "generation": plan.generation + 1,
         "public_jwk": dict(key.public_jwk),
-        "wrapped_key": key.sealed.wrapped_key,
-        "wrapped_dek": key.sealed.wrapped_dek,
         "created_at": _NOW,
         _ENTERED[key.state]: _NOW,
+        **_columns(key.custody),
     }
+
+
+def _columns(custody: Custody) -> dict[str, Any]:
+    match custody:
+        case SealedKey():
+            return {
+                "provider": "postgresql",
+                "reference": None,
+                "wrapped_key": custody.wrapped_key,
+                "wrapped_dek": custody.wrapped_dek,
+            }
+        case TokenObject():
+            return {
+                "provider": "pkcs11",
+                "reference": custody.reference,
+                "wrapped_key": b"",
+                "wrapped_dek": b"",
+            }
+
+
+def _stored(row: Row[*tuple[Any, ...]]) -> StoredKey:
+    custody: Custody = (
+        TokenObject(row.reference or "")
+        if row.provider == "pkcs11"
+        else SealedKey(row.wrapped_key, row.wrapped_dek)
+    )
+    return StoredKey(_record(row), custody)
 
 
 def _record(row: Row[*tuple[Any, ...]]) -> KeyRecord:

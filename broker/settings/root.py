@@ -86,7 +86,8 @@ class Settings(Section):
     def problems(self) -> Iterator[Problem]:
         """Yield what is wrong between the sections."""
         yield from listener_problems(self.listen, self.admin)
-        if self.database.url is not None and self.keys.kek_file is None:
+        sealed = self.keys.provider == "postgresql"
+        if sealed and self.database.url is not None and self.keys.kek_file is None:
             yield Problem(
                 ("keys", "kek_file"),
                 "is required with database.url: a file with 32 random bytes in base64",

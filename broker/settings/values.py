@@ -219,4 +219,5 @@ Algorithm = Literal[
     "ES256", "ES384", "ES512", "Ed25519", "EdDSA",
 ]
 # fmt: on
-SigningAlgorithm = Literal["ES256", "Ed25519", "RS256"]
+# ``EdDSA`` is Ed25519 under its older name, for verifiers that know no other (RFC 9864 §2.2).
+SigningAlgorithm = Literal["ES256", "Ed25519", "EdDSA", "RS256"]

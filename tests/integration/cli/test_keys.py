@@ -201,7 +201,7 @@ def test_without_the_audit_trail_nothing_is_rotated(fresh, tmp_path):
     result = operator.keys("rotate", "--force")
 
     assert 2 == result.exit_code
-    assert "so nothing was rotated" in result.stderr
+    assert "so nothing was changed" in result.stderr
     assert [key["kid"] for key in before] == [key["kid"] for key in operator.listed()]
     assert states(before) == states(operator.listed())
 

@@ -15,8 +15,10 @@ from broker.jose.sign import generate_signing_key, sign_compact
 from broker.jose.verify import verify_signature
 from broker.keys.envelope import Envelope
 from broker.keys.keyring import STALE_AFTER, Keyring
+from broker.keys.provider import KeyProviders
 from broker.keys.rotation import KeyState, Schedule, TooEarly, forced_promotion
 from broker.keys.rotator import Rotator
+from broker.keys.sealed import SealedKeys
 from broker.keys.store import GenerationLost, KeyStore, NewKey, StoreUnavailable
 from tests.fixtures.postgres import execute
 
@@ -39,13 +41,13 @@ class Process:
     ) -> None:
         self.database = Database(url)
         self.store = KeyStore(self.database)
-        self.envelope = Envelope(kek)
+        self.providers = KeyProviders(SealedKeys(Envelope(kek)))
         self.recorded: list[tuple[str, Mapping[str, Any]]] = []
-        self.rotator = Rotator(self.store, self.envelope, schedule, self.record)
+        self.rotator = Rotator(self.store, self.providers, schedule, self.record)
         self.now = 0.0
         self.keyring = Keyring(
             self.store,
-            self.envelope,
+            self.providers,
             self.rotator,
             algorithms=algorithms,
             monotonic=lambda: self.now,
@@ -166,8 +168,8 @@ async def test_leaders_that_rotate_at_the_same_moment_do_it_once(start, clean):
     plans = [forced_promotion(await leader.store.table("ES256"), AT_ONCE) for leader in leaders]
 
     async def apply(leader: Process, plan: Any) -> bool:
-        key = await asyncio.to_thread(generate_signing_key, "ES256")
-        new = NewKey(key.kid, KeyState.PREPARED, key.public_jwk, leader.envelope.seal(key))
+        key, custody = await leader.providers.make("ES256", ())
+        new = NewKey(key.kid, KeyState.PREPARED, key.public_jwk, custody)
         try:
             await leader.store.apply(plan, [new], lambda: leader.record("keys.rotate", {}))
         except GenerationLost:
@@ -206,7 +208,7 @@ async def test_a_rotation_that_cannot_be_recorded_does_not_take_place(start, cle
     async def refuse(action: str, details: Mapping[str, Any]) -> None:
         raise TimeoutError("the audit trail is away")
 
-    rotator = Rotator(process.store, process.envelope, SLOW, refuse)
+    rotator = Rotator(process.store, process.providers, SLOW, refuse)
     with pytest.raises(StoreUnavailable):
         await rotator.rotate_forced("ES256")
 

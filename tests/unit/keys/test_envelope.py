@@ -8,15 +8,16 @@ from functools import cache
 import pytest
 
 from broker.errors import ConfigurationError
-from broker.jose.sign import SigningKey, generate_signing_key
-from broker.keys.envelope import Envelope, SealedKey, Unsealable, load_kek, load_or_make_kek
+from broker.jose.sign import LocalKey, generate_signing_key
+from broker.keys.envelope import Envelope, Unsealable, load_kek, load_or_make_kek
+from broker.keys.provider import SealedKey
 
 KEK = bytes(range(32))
 ENVELOPE = Envelope(KEK)
 
 
 @cache
-def signing_key(algorithm: str = "ES256") -> SigningKey:
+def signing_key(algorithm: str = "ES256") -> LocalKey:
     return generate_signing_key(algorithm)
 
 
