@@ -95,6 +95,10 @@ def document(**overrides: Any) -> dict[str, Any]:
             _client("svc-reenter"),
             _client("svc-shallow"),
             _client("svc-idp-only"),
+            _client("svc-blocked"),
+            _client("svc-ref", targets=["svc-ref"]),
+            # A resource server that exchanges nothing.
+            _client("svc-mail", targets=["svc-mail", "svc-uri"], grant_types=[]),
         ],
         "targets": [
             _target("svc-a"),
@@ -108,6 +112,7 @@ def document(**overrides: Any) -> dict[str, Any]:
             _target("svc-mail", claims=["email", "acr", "auth_time", "groups"]),
             _target("svc-rsa", algorithm="RS256"),
             _target("svc-ed", algorithm="Ed25519"),
+            _target("svc-ref", format="reference"),
         ],
     } | overrides
 
@@ -135,10 +140,11 @@ def grants() -> dict[str, Any]:
         "svc-a": {
             "svc-b": _grant(),
             "svc-c": customers,
-            **{name: _grant() for name in ("svc-uri", "svc-mail", "svc-rsa", "svc-ed")},
+            **{name: _grant() for name in ("svc-uri", "svc-mail", "svc-rsa", "svc-ed", "svc-ref")},
         },
         "svc-b": {"svc-a": _grant(), "svc-b": _grant(), "svc-c": customers},
         "svc-c": {"svc-a": _grant(), "svc-b": _grant()},
+        "svc-ref": {"svc-b": _grant(), "svc-c": customers},
         "my-client.id": to_b,
         "svc-post": to_b,
         "svc-jwt": to_b,
@@ -146,6 +152,7 @@ def grants() -> dict[str, Any]:
         "svc-default": {"svc-b": _grant(default_scopes=["orders.read"])},
         "svc-known": to_b,
         "svc-no-grant-type": to_b,
+        "svc-blocked": to_b,
         "svc-narrow": {"svc-b": _grant(excess="narrow"), "svc-c": customers | {"excess": "narrow"}},
         "svc-imp": {"svc-b": _grant(mode="impersonation"), "svc-c": customers},
         "svc-purpose": {"svc-b": _grant(purposes=["support-case", "billing"])},

@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[1]
 FORM = "application/x-www-form-urlencoded"
 _TLS = ssl.create_default_context()  # never used, and costly to make for each test
 _READY_WITHIN = 60  # seconds: policy is compiled in it
+KEK = b"k" * 32
 
 
 def write_configuration(folder: Path, database_url: str, **overrides: Any) -> Path:
@@ -37,7 +38,7 @@ def write_configuration(folder: Path, database_url: str, **overrides: Any) -> Pa
         (policies / "broker" / "grants" / "data.yaml").write_text(yaml.safe_dump(grants()))
         kek = folder / "kek"
         # The same for every broker of the suite, for several share a database.
-        kek.write_text(base64.b64encode(b"k" * 32).decode())
+        kek.write_text(base64.b64encode(KEK).decode())
         kek.chmod(0o600)
     config = folder / "broker.yaml"
     place = {
@@ -169,6 +170,30 @@ class BrokerClient:
         data = exchange_form() if form is None else form
         return await self.request("POST", "/token", data=data, auth=auth, headers=headers)
 
+    async def introspect(
+        self,
+        token: str,
+        *,
+        auth: tuple[str, str] | None = basic("svc-b"),
+        headers: dict[str, str] | None = None,
+        **parameters: str,
+    ) -> httpx.Response:
+        """Ask what a token says; as the resource server ``svc-b``."""
+        data = [("token", token), *parameters.items()]
+        return await self.request("POST", "/introspect", data=data, auth=auth, headers=headers)
+
+    async def revoke(
+        self,
+        token: str,
+        *,
+        auth: tuple[str, str] | None = basic(),
+        headers: dict[str, str] | None = None,
+        **parameters: str,
+    ) -> httpx.Response:
+        """Give a token back; as the client ``svc-a``."""
+        data = [("token", token), *parameters.items()]
+        return await self.request("POST", "/revoke", data=data, auth=auth, headers=headers)
+
     async def get(self, path: str, **options: Any) -> httpx.Response:
         """Send a GET to the public listener."""
         return await self.request("GET", path, **options)
@@ -177,21 +202,22 @@ class BrokerClient:
         """Send a GET to the admin listener."""
         return await self._client.get(f"{self.process.admin_url}{path}", **options)
 
-    async def rows(self) -> list[dict[str, Any]]:
-        """The audit rows of exchanges since the test began, oldest first."""
+    async def rows(self, kind: str = "exchange") -> list[dict[str, Any]]:
+        """The audit rows of a kind since the test began, oldest first."""
         found = await self._rows.fetch(
-            "SELECT * FROM audit_event WHERE id > $1 AND kind = 'exchange' ORDER BY at, seq",
+            "SELECT * FROM audit_event WHERE id > $1 AND kind = $2 ORDER BY at, seq",
             self._since,
+            kind,
         )
         return [dict(row) for row in found]
 
-    async def records(self) -> list[dict[str, Any]]:
+    async def records(self, kind: str = "exchange") -> list[dict[str, Any]]:
         """What the rows' records say."""
-        return [json.loads(row["record"]) for row in await self.rows()]
+        return [json.loads(row["record"]) for row in await self.rows(kind)]
 
-    async def audited(self) -> list[str]:
-        """What became of each exchange: ``issued``, or the reason of the refusal."""
-        return [row["reason"] or row["outcome"] for row in await self.rows()]
+    async def audited(self, kind: str = "exchange") -> list[str]:
+        """What became of each request: ``issued``, or the reason of the refusal."""
+        return [row["reason"] or row["outcome"] for row in await self.rows(kind)]
 
 
 @contextlib.asynccontextmanager
