@@ -142,16 +142,7 @@ class Token:
         if self._pin_refused:
             # Tokens lock themselves after a few wrong ones: it is asked once in a process.
             raise ConfigurationError("keys.pkcs11.pin_file: the token has refused the PIN")
-        label = self._address.label
-        try:
-            token = self._library.get_token(token_label=label)
-        except pkcs11.NoSuchToken as error:
-            self._restart()  # the list of tokens is the one of when the library began
-            raise ProviderUnavailable(f"there is no PKCS#11 token labelled {label}") from error
-        except pkcs11.MultipleTokensReturned:
-            raise ConfigurationError(
-                f"keys.pkcs11.token_label: there is more than one token labelled {label}"
-            ) from None
+        token = self._find()
         try:
             self._session = Session(token.open(rw=True, user_pin=self._pin))
         except pkcs11.UserAlreadyLoggedIn:  # another session of this process has done so
@@ -160,6 +151,23 @@ class Token:
             self._pin_refused = True
             raise ConfigurationError("keys.pkcs11.pin_file: the token refuses the PIN") from None
         return self._session
+
+    def _find(self) -> pkcs11.Token:
+        label = self._address.label
+        for last in (False, True):
+            try:
+                return self._library.get_token(token_label=label)
+            except pkcs11.NoSuchToken as error:
+                if last:
+                    raise ProviderUnavailable(
+                        f"there is no PKCS#11 token labelled {label}"
+                    ) from error
+                self._restart()  # the list of tokens is the one of when the library began
+            except pkcs11.MultipleTokensReturned:
+                raise ConfigurationError(
+                    f"keys.pkcs11.token_label: there is more than one token labelled {label}"
+                ) from None
+        raise AssertionError("not possible: the second attempt returns or raises")
 
     def _forget(self) -> None:
         session, self._session = self._session, None

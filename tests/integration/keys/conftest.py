@@ -1,0 +1,59 @@
+"""Both kinds of custody, so that one suite can ask the same of each."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from broker.keys.envelope import Envelope
+from broker.keys.provider import KeyProvider
+from broker.keys.sealed import SealedKeys
+from tests import softhsm
+
+Make = Callable[[], KeyProvider]
+
+
+@pytest.fixture(scope="session")
+def softhsm_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tokens of this process are; skips where there is no SoftHSM."""
+    if softhsm.found() is None:
+        pytest.skip(softhsm.NOT_RUN)
+    folder = tmp_path_factory.mktemp("softhsm")
+    softhsm.configure(folder)
+    return folder
+
+
+@pytest.fixture
+def token_settings(softhsm_home: Path) -> dict[str, str]:
+    """A new token."""
+    return softhsm.make_token(softhsm_home)
+
+
+@pytest.fixture
+def make_token_keys(token_settings: dict[str, str]) -> Iterator[Make]:
+    """Make a provider on that token, as each process has one of its own."""
+    from broker.keys.pkcs11 import TokenKeys
+    from broker.keys.token import Token, TokenAddress
+
+    tokens = []
+
+    def make() -> KeyProvider:
+        settings = token_settings
+        address = TokenAddress(
+            Path(settings["module"]), settings["token_label"], Path(settings["pin_file"])
+        )
+        tokens.append(Token(address))
+        return TokenKeys(tokens[-1])
+
+    yield make
+    for token in tokens:
+        token.close()
+
+
+@pytest.fixture(params=["postgresql", "pkcs11"])
+def make_provider(request: pytest.FixtureRequest) -> Make:
+    """Make one more provider over the same keys, as another process has it."""
+    if request.param == "postgresql":
+        return lambda: SealedKeys(Envelope(bytes(range(32))))
+    make: Make = request.getfixturevalue("make_token_keys")
+    return make
