@@ -25,8 +25,8 @@ import aiohttp
 import orjson
 from opa_client.opa_async import AsyncOpaClient
 
+from broker.circuit import Circuit, State
 from broker.domain import Evaluation
-from broker.policy.circuit import Circuit, State
 from broker.policy.engine import (
     ENTRYPOINT,
     MAX_INPUT,
@@ -35,6 +35,7 @@ from broker.policy.engine import (
     PolicyUnavailable,
     count_fault,
 )
+from broker.telemetry import meter
 
 DEADLINE: Final = timedelta(milliseconds=50)
 UNVERSIONED: Final = "unversioned"
@@ -46,6 +47,10 @@ _MAX_NAME: Final = 256  # characters of a revision or decision id
 _QUESTION: Final = f"/data/{ENTRYPOINT}?provenance=true"
 # Of the package, not of the decision: it is there even if nothing is decided without an input.
 _PROBE: Final = f"/data/{ENTRYPOINT.rpartition('/')[0]}?provenance=true"
+
+_gauge = meter.create_gauge(
+    "broker.policy.circuit", description="0 the policy server is asked, 1 it is tried, 2 it is not."
+)
 
 
 class OpaEngine:
@@ -59,7 +64,7 @@ class OpaEngine:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = _Client(url, deadline.total_seconds())
-        self._circuit = Circuit(monotonic)
+        self._circuit = Circuit(monotonic, report=_gauge.set)
         self._monotonic = monotonic
         self._revision = UNVERSIONED
         self._proved_at: float | None = None  # None: it has not answered yet

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from broker.policy.circuit import COOLDOWN, FAILURES, State
+from broker.circuit import COOLDOWN, FAILURES, State
 from broker.policy.engine import MAX_OUTPUT, UNREADABLE, PolicyUnavailable
 from broker.policy.opa import MAX_ANSWER, UNVERSIONED, OpaEngine
 from tests.fixtures.opa import OpaServer

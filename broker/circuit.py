@@ -9,14 +9,8 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Final
 
-from broker.telemetry import meter
-
 FAILURES: Final = 5
 COOLDOWN: Final = 1.0  # seconds
-
-_gauge = meter.create_gauge(
-    "broker.policy.circuit", description="0 the policy server is asked, 1 it is tried, 2 it is not."
-)
 
 
 class State(IntEnum):
@@ -36,14 +30,17 @@ class Circuit:
         *,
         failures: int = FAILURES,
         cooldown: float = COOLDOWN,
+        report: Callable[[State], None] = lambda _: None,
     ) -> None:
+        """``report`` is told the state, now and whenever it changes."""
         self._monotonic = monotonic
         self._allowed = failures
         self._cooldown = cooldown
         self._failures = 0  # in a row
         self._opened_at = 0.0
         self._state = State.CLOSED
-        _gauge.set(self._state)
+        self._report = report
+        report(self._state)
 
     @property
     def state(self) -> State:
@@ -79,4 +76,4 @@ class Circuit:
     def _become(self, state: State) -> None:
         if state is not self._state:
             self._state = state
-            _gauge.set(state)
+            self._report(state)

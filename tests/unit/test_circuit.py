@@ -2,7 +2,7 @@
 
 import pytest
 
-from broker.policy.circuit import Circuit, State
+from broker.circuit import Circuit, State
 
 
 @pytest.fixture
