@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from broker.errors import ConfigurationError
 from broker.jose.sign import LocalKey, load_signing_key
 from broker.keys.provider import SealedKey, StoredKey, Unopenable
-from broker.keys.secret_file import read_secret
+from broker.settings.secret_file import read_secret
 
 _KEK_BYTES: Final = 32
 _NONCE_BYTES: Final = 12  # NIST SP 800-38D §8.2.2, random: each data key seals once

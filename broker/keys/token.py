@@ -18,7 +18,7 @@ import pkcs11
 
 from broker.errors import ConfigurationError
 from broker.keys.provider import ProviderUnavailable
-from broker.keys.secret_file import read_secret
+from broker.settings.secret_file import read_secret
 
 if TYPE_CHECKING:
     from pkcs11._pkcs11 import lib as Library  # noqa: N812 — what ``pkcs11.lib`` returns
