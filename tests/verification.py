@@ -12,15 +12,18 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from broker.blocklist.rule import Rule
 from broker.domain import Client, Principal, VerifiedToken
 from broker.errors import Reason, VerificationRejected
 from broker.issuers.registry import IssuerRegistry
 from broker.jose.jwk import load_keys
 from broker.settings import Settings
+from broker.tokens.own import OwnTokens
 from broker.tokens.references import References
 from broker.tokens.verify import TokenVerifier
 from tests import builders
 from tests.configuration import document
+from tests.fakes import Revoked
 from tests.jwts import ABSENT, BROKER_ISSUER, IDP, jwt, public_jwk
 from tests.wire import JWT
 
@@ -65,6 +68,24 @@ def _verifier_of(written: str) -> TokenVerifier:
         targets=settings.targets,
         references=References(REFERENCE_TABLE),
     )
+
+
+def verifier_with(references: References, own_jwk: dict[str, Any]) -> TokenVerifier:
+    """A verifier of the test configuration over these references and this key of ours."""
+    settings = Settings.model_validate(document())
+    own = load_keys({"keys": [own_jwk]}, ["ES256"])
+    return TokenVerifier(
+        IssuerRegistry(settings.issuers, own=BROKER_ISSUER, own_keys=lambda: own),
+        issuer=settings.issuer,
+        clients=settings.clients,
+        targets=settings.targets,
+        references=references,
+    )
+
+
+def own_tokens(using: TokenVerifier | None = None, *rules: Rule) -> OwnTokens:
+    """What introspection and revocation ask, where these rules are in force."""
+    return OwnTokens(using or verifier(), Revoked(*rules), issuer=BROKER_ISSUER)
 
 
 def known_client() -> Client:
