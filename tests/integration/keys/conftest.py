@@ -1,7 +1,8 @@
 """Both kinds of custody, so that one suite can ask the same of each."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,8 @@ from broker.keys.envelope import Envelope
 from broker.keys.provider import KeyProvider
 from broker.keys.sealed import SealedKeys
 from tests import softhsm
+from tests.fixtures.postgres import OneDatabase
+from tests.integration.keys.process import Process
 
 Make = Callable[[], KeyProvider]
 
@@ -57,3 +60,17 @@ def make_provider(request: pytest.FixtureRequest) -> Make:
         return lambda: SealedKeys(Envelope(bytes(range(32))))
     make: Make = request.getfixturevalue("make_token_keys")
     return make
+
+
+@pytest.fixture
+async def start(clean: OneDatabase) -> AsyncIterator[Callable[..., Process]]:
+    """Start one more process over the same database."""
+    started: list[Process] = []
+
+    def begin(**options: Any) -> Process:
+        started.append(Process(clean.app_url, **options))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        await process.database.aclose()

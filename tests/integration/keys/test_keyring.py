@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -14,67 +13,12 @@ from broker.jose.compact import parse_compact
 from broker.jose.sign import generate_signing_key, sign_compact
 from broker.jose.verify import verify_signature
 from broker.keys.envelope import Envelope
-from broker.keys.keyring import STALE_AFTER, Keyring
-from broker.keys.provider import KeyProviders
-from broker.keys.rotation import KeyState, Schedule, TooEarly, forced_promotion
+from broker.keys.keyring import STALE_AFTER
+from broker.keys.rotation import KeyState, TooEarly, forced_promotion
 from broker.keys.rotator import Rotator
-from broker.keys.sealed import SealedKeys
 from broker.keys.store import GenerationLost, KeyStore, NewKey, StoreUnavailable
 from tests.fixtures.postgres import execute
-
-KEK = bytes(range(32))
-SLOW = Schedule(timedelta(days=30), timedelta(minutes=6), timedelta(minutes=7))
-# Everything is due at once: a month of rotations without waiting for one.
-AT_ONCE = Schedule(timedelta(0), timedelta(0), timedelta(0))
-
-
-class Process:
-    """What one process of the broker has of keys, and what it recorded."""
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        kek: bytes = KEK,
-        schedule: Schedule = SLOW,
-        algorithms: tuple[str, ...] = ("ES256",),
-    ) -> None:
-        self.database = Database(url)
-        self.store = KeyStore(self.database)
-        self.providers = KeyProviders(SealedKeys(Envelope(kek)))
-        self.recorded: list[tuple[str, Mapping[str, Any]]] = []
-        self.rotator = Rotator(self.store, self.providers, schedule, self.record)
-        self.now = 0.0
-        self.keyring = Keyring(
-            self.store,
-            self.providers,
-            self.rotator,
-            algorithms=algorithms,
-            monotonic=lambda: self.now,
-        )
-
-    async def record(self, action: str, details: Mapping[str, Any]) -> None:
-        self.recorded.append((action, details))
-
-    def signs_with(self, algorithm: str = "ES256") -> str:
-        return self.keyring.signing_key(algorithm).kid
-
-    def published(self) -> list[str]:
-        return [key["kid"] for key in orjson.loads(self.keyring.jwks().body)["keys"]]
-
-
-@pytest.fixture
-async def start(clean):
-    """Start one more process over the same database."""
-    started = []
-
-    def begin(**options: Any) -> Process:
-        started.append(Process(clean.app_url, **options))
-        return started[-1]
-
-    yield begin
-    for process in started:
-        await process.database.aclose()
+from tests.integration.keys.process import AT_ONCE, SLOW, Process
 
 
 def states(clean) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from base64 import b64decode, b64encode
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import cache
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from broker.errors import ConfigurationError
 from broker.jose.sign import LocalKey, generate_signing_key
 from broker.keys.envelope import Envelope, Unsealable, load_kek, load_or_make_kek
-from broker.keys.provider import SealedKey
+from broker.keys.provider import SealedKey, StoredKey
+from broker.keys.rotation import KeyRecord, KeyState
 
 KEK = bytes(range(32))
 ENVELOPE = Envelope(KEK)
@@ -181,3 +183,72 @@ def test_a_kek_is_made_once_and_for_its_owner_only(tmp_path):
     assert 0o600 == path.stat().st_mode & 0o777
     assert keks == {b64decode(path.read_bytes())}
     assert [path] == list(path.parent.iterdir())
+
+
+def row(key: LocalKey, sealed: SealedKey, *, minutes: int = 0) -> StoredKey:
+    at = datetime(2026, 11, 25, tzinfo=UTC) + timedelta(minutes=minutes)
+    return StoredKey(KeyRecord(key.kid, key.algorithm, KeyState.ACTIVE, 1, at), sealed)
+
+
+NEW = Envelope(NEW_KEK := bytes(range(32, 64)))
+BOTH = Envelope(NEW_KEK, KEK)
+
+
+def test_with_two_keks_what_either_sealed_opens():
+    """While one replaces the other, a replica that names both can open everything."""
+    key = signing_key()
+
+    for envelope in (ENVELOPE, NEW):
+        assert key == BOTH.open(envelope.seal(key), key.kid, key.algorithm)
+
+
+@pytest.mark.parametrize("under", [ENVELOPE, NEW], ids=["before", "after"])
+def test_a_new_key_is_sealed_as_its_neighbours_are(under):
+    """So replicas with one of the two files can open what a replica with both has made."""
+    key, made = signing_key(), generate_signing_key("ES256")
+    sealed = BOTH.seal(made, (row(key, under.seal(key)),))
+    other = NEW if under is ENVELOPE else ENVELOPE
+
+    assert made == under.open(sealed, made.kid, "ES256")
+    with pytest.raises(Unsealable):
+        other.open(sealed, made.kid, "ES256")
+
+
+def test_the_newest_neighbour_decides():
+    """Were there ever two: the next one follows whoever came last."""
+    old, new, made = (generate_signing_key("ES256") for _ in range(3))
+    beside = (row(new, NEW.seal(new), minutes=1), row(old, ENVELOPE.seal(old)))
+    sealed = BOTH.seal(made, beside)
+
+    assert made == NEW.open(sealed, made.kid, "ES256")
+
+
+def test_no_key_is_made_beside_keys_that_do_not_open():
+    """Who has those could not open the new one: a replica that was left behind makes none."""
+    key = signing_key()
+    with pytest.raises(Unsealable, match="none of the signing keys of today"):
+        ENVELOPE.seal(generate_signing_key("ES256"), (row(key, NEW.seal(key)),))
+
+
+def test_a_key_moves_under_the_new_kek_and_stays_the_same():
+    """Only its data key is sealed anew, once; then there is nothing left to do."""
+    key = signing_key()
+    sealed = ENVELOPE.seal(key)
+    moved = BOTH.rewrap(sealed, key.kid, key.algorithm)
+
+    assert sealed.wrapped_key == moved.wrapped_key
+    assert key == NEW.open(moved, key.kid, key.algorithm)
+    assert BOTH.rewrap(moved, key.kid, key.algorithm) is None
+    with pytest.raises(Unsealable):
+        ENVELOPE.open(moved, key.kid, key.algorithm)
+
+
+def test_a_key_that_opens_under_neither_is_not_moved():
+    """Nor one whose own ciphertext was changed: what cannot be opened must not look well kept."""
+    key = signing_key()
+    sealed = ENVELOPE.seal(key)
+    strange = Envelope(bytes(32)).seal(key)
+    broken = replace(sealed, wrapped_key=sealed.wrapped_key[:-1])
+    for bad in (strange, broken):
+        with pytest.raises(Unsealable):
+            BOTH.rewrap(bad, key.kid, key.algorithm)

@@ -18,6 +18,7 @@ from broker.keys.rotation import (
     due,
     forced_promotion,
     promotion,
+    revocation,
     standby_wait,
 )
 
@@ -72,6 +73,7 @@ class Life(RuleBasedStateMachine):
         super().__init__()
         self.keys = Keys()
         self.forced: set[str] = set()
+        self.revoked: set[str] = set()
         self.slept_on: Plan | None = None
 
     @initialize()
@@ -103,6 +105,25 @@ class Life(RuleBasedStateMachine):
         self.forced |= {kid for kid, _, after in plan.changes if after is ACTIVE}
         self.keys.apply(plan)
 
+    @precondition(lambda self: self.keys.generation)
+    @rule(data=st.data(), usable=st.booleans())
+    def revoke(self, data: st.DataObject, usable: bool) -> None:
+        table = self.keys.table()
+        bad = data.draw(st.sampled_from(table.keys))
+        plan = revocation(table, bad.kid, usable=usable)
+        before = set(self.keys.rows)
+        self.keys.apply(plan)
+        retired = {kid for kid, _, after in plan.changes if after is RETIRED}
+        self.forced |= {kid for kid, _, after in plan.changes if after is ACTIVE}
+        self.forced |= {
+            kid for kid in set(self.keys.rows) - before if self.keys.rows[kid].state is ACTIVE
+        }
+        self.revoked |= retired
+        # Gone at once, and nothing else changes: a standby only where it takes over, or cannot.
+        assert bad.kid in retired
+        assert {bad.kid} == retired or (bad.state is ACTIVE and not usable)
+        assert (PREPARED in plan.new) == (bad.state is not RETIRING)
+
     @rule()
     def sleep_on_a_plan(self) -> None:
         self.slept_on = forced_promotion(self.keys.table(), SCHEDULE)
@@ -127,7 +148,7 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def stays_published_after_it_signed(self) -> None:
         for key in self.keys.rows.values():
-            if key.retired_at is not None:
+            if key.retired_at is not None and key.kid not in self.revoked:
                 assert key.retired_at - key.retiring_at >= SCHEDULE.publish_after  # (2)
 
     @invariant()
@@ -144,7 +165,7 @@ class Life(RuleBasedStateMachine):
             assert sorted(known) == known
 
 
-TestLife = pytest.mark.row("JK-02", "DRILL-9")(Life.TestCase)
+TestLife = pytest.mark.row("JK-02", "JK-03", "DRILL-9", "DRILL-10")(Life.TestCase)
 TestLife.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
@@ -193,3 +214,57 @@ def test_a_missing_standby_is_made():
     table = KeyTable("ES256", 1, START + SCHEDULE.rotate_every, (active,))
 
     assert Plan("ES256", 1, (), (PREPARED,)) == due(table, SCHEDULE)
+
+
+def table_of(*states: KeyState) -> KeyTable:
+    keys = tuple(
+        KeyRecord(f"key-{number}", "ES256", state, 7, created_at=START, activated_at=START)
+        for number, state in enumerate(states)
+    )
+    return KeyTable("ES256", 7, START, keys)
+
+
+@pytest.mark.row("JK-03", "DRILL-10")
+@pytest.mark.parametrize(
+    ("table", "usable", "changes", "new"),
+    [
+        pytest.param(
+            table_of(ACTIVE, PREPARED, RETIRING),
+            True,
+            (("key-0", ACTIVE, RETIRED), ("key-1", PREPARED, ACTIVE)),
+            (PREPARED,),
+            id="the-one-that-signs",
+        ),
+        pytest.param(
+            table_of(PREPARED, ACTIVE),
+            True,
+            (("key-0", PREPARED, RETIRED),),
+            (PREPARED,),
+            id="the-standby",
+        ),
+        pytest.param(
+            table_of(RETIRING, ACTIVE, PREPARED),
+            True,
+            (("key-0", RETIRING, RETIRED),),
+            (),
+            id="one-that-signed-before",
+        ),
+        pytest.param(
+            table_of(ACTIVE, PREPARED),
+            False,
+            (("key-0", ACTIVE, RETIRED), ("key-1", PREPARED, RETIRED)),
+            (ACTIVE, PREPARED),
+            id="with-a-standby-that-does-not-open",
+        ),
+        pytest.param(
+            table_of(ACTIVE),
+            False,
+            (("key-0", ACTIVE, RETIRED),),
+            (ACTIVE, PREPARED),
+            id="without-a-standby",
+        ),
+    ],
+)
+def test_a_revoked_key_is_retired_at_once(table, usable, changes, new):
+    """From whichever state; somebody signs afterwards, and somebody stands by."""
+    assert Plan("ES256", 7, changes, new) == revocation(table, "key-0", usable=usable)
