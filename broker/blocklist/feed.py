@@ -31,6 +31,11 @@ _log = logging.getLogger(__name__)
 _size = meter.create_gauge(
     "broker.blocklist.rules", unit="1", description="Revocations that can still meet a token."
 )
+_last = meter.create_gauge(
+    "broker.blocklist.newest",
+    unit="1",
+    description="Number of the newest revocation that is known.",
+)
 _pulled = meter.create_counter(
     "broker.blocklist.pulled", unit="1", description="Revocations read from the ledger."
 )
@@ -71,12 +76,14 @@ class Blocklist:
         memory: timedelta,
         clock: Callable[[], datetime],
         monotonic: Callable[[], float] = time.monotonic,
+        poll: timedelta = POLL,
     ) -> None:
-        """``memory`` is for how long a rule can matter."""
+        """``memory``: for how long a rule can matter. ``poll``: how long a hint is waited for."""
         self._ledger = ledger
         self._memory = memory
         self._clock = clock
         self._monotonic = monotonic
+        self._poll = poll.total_seconds()
         self._snapshot: Snapshot | None = None
         self._newest: Rule | None = None
         self._seen_at = self._tidied_at = monotonic()
@@ -137,7 +144,7 @@ class Blocklist:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), _SPACING.total_seconds())
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), POLL.total_seconds())
+                    await asyncio.wait_for(self._wake.wait(), self._poll)
         finally:
             stopping.cancel()
             if self._ear is not None:
@@ -192,6 +199,7 @@ class Blocklist:
         self._snapshot = (self._snapshot or Snapshot()).extend(rules)
         if rules:
             self._newest = rules[-1]
+            _last.set(self._newest.seq)
             _pulled.add(len(rules))
         _size.set(len(self._snapshot))
 

@@ -188,12 +188,16 @@ async def test_a_token_of_ours_without_its_origin_is_refused(sub_id, expected):
     assert f"subject_token.{expected}" == await refused(subject(token, client("svc-b")))
 
 
-@pytest.mark.row("TX-2.1-26", "GHSA-wxg7-w2v3-w38g")
+WE_LIST = ("lineage", "lineage_keys")
+WE_WRITE = ("jti", "client_id", "txn", *WE_LIST, "lineage_clients", "root_iat")
+NO_ENTRIES = (["short"], ["A" * 21 + "="], [1], "A" * 22, {"0": "A" * 22}, ["A" * 22, None])
+
+
+@pytest.mark.row("TX-2.1-26", "GHSA-wxg7-w2v3-w38g", "RV-2.1-08")
 @pytest.mark.parametrize(
     ("claim", "value", "expected"),
     [
-        *((name, None, "claim_missing") for name in ("jti", "client_id", "txn", "lineage")),
-        *((name, "", "claim_missing") for name in ("jti", "client_id", "txn", "lineage")),
+        *((name, empty, "claim_missing") for name in WE_WRITE for empty in (None, "")),
         ("delegation_depth", None, "claim_missing"),
         ("max_delegation_depth", None, "claim_missing"),
         ("delegation_depth", -1, "claim_invalid"),
@@ -201,11 +205,15 @@ async def test_a_token_of_ours_without_its_origin_is_refused(sub_id, expected):
         ("delegation_depth", True, "claim_invalid"),
         ("max_delegation_depth", "8", "claim_invalid"),
         ("txn", 1, "claim_invalid"),
-        ("lineage", ["short"], "claim_invalid"),
-        ("lineage", ["A" * 21 + "="], "claim_invalid"),
-        ("lineage", [1], "claim_invalid"),
-        ("lineage", "A" * 22, "claim_invalid"),
-        ("lineage", {"0": "A" * 22}, "claim_invalid"),
+        *((name, value, "claim_invalid") for name in WE_LIST for value in NO_ENTRIES),
+        ("lineage_clients", ["x" * 1025], "claim_invalid"),
+        ("lineage_clients", [""], "claim_invalid"),
+        ("lineage_clients", [1], "claim_invalid"),
+        ("lineage_clients", "svc-a", "claim_invalid"),
+        ("lineage_clients", {"svc-a": 1}, "claim_invalid"),
+        ("root_iat", "1", "claim_invalid"),
+        ("root_iat", -1, "claim_invalid"),
+        ("root_iat", True, "claim_invalid"),
     ],
 )
 async def test_a_token_of_ours_has_all_that_we_write(claim, value, expected):

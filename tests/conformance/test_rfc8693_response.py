@@ -198,9 +198,10 @@ async def test_rfc_9068_the_issued_token_is_a_jwt_access_token(broker):
     assert {
         *("iss", "aud", "exp", "iat", "nbf", "jti", "client_id", "scope", "sub", "sub_id"),
         *("act", "delegation_depth", "max_delegation_depth", "txn", "lineage"),
+        *("lineage_keys", "lineage_clients", "root_iat"),
     } == set(claims)
     assert claims["nbf"] == claims["iat"]
-    assert all(isinstance(claims[name], int) for name in ("exp", "iat", "nbf"))
+    assert all(isinstance(claims[name], int) for name in ("exp", "iat", "nbf", "root_iat"))
     assert claims["exp"] - claims["iat"] <= 300
 
 

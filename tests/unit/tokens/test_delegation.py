@@ -154,10 +154,13 @@ def test_one_exchange_more_than_a_bound_is_refused(subject, ceiling):
     assert Reason.DELEGATION_DEPTH_EXCEEDED is rejected.value.reason
 
 
-def test_a_lineage_longer_than_the_ceiling_is_refused():
+@pytest.mark.row("RV-2.1-08")
+@pytest.mark.parametrize("claim", ["lineage", "lineage_keys", "lineage_clients"])
+def test_a_lineage_longer_than_the_ceiling_is_refused(claim):
     """Design §4: at most ceiling + 1 entries, the new one included."""
+    assert delegate(verified_token(**{claim: ("x",) * 8}), None, client(), ceiling=8)
     with pytest.raises(DelegationRejected) as rejected:
-        delegate(verified_token(lineage=("x",) * 9), None, client(), ceiling=8)
+        delegate(verified_token(**{claim: ("x",) * 9}), None, client(), ceiling=8)
 
     assert Reason.DELEGATION_LINEAGE_EXCEEDED is rejected.value.reason
 

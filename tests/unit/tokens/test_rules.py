@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from broker.blocklist.lineage import key_entry
 from broker.errors import VerificationRejected
 from tests.builders import client
 from tests.jwts import (
@@ -14,10 +15,12 @@ from tests.jwts import (
     BROKER_ISSUER,
     IDP,
     KEEP,
+    KEYS,
     ONCE,
     SCOPELESS,
     STRICT,
     actor_jwt,
+    public_jwk,
     subject_jwt,
 )
 from tests.verification import actor, known_client, own_jwt, refused, subject, verifier
@@ -308,6 +311,38 @@ async def test_the_lineage_entry_names_a_token_by_issuer_and_jti():
     assert entry(f"{IDP}\0j-1".encode()) == (await subject(named)).lineage_id
     assert entry(unnamed.encode()) == (await subject(unnamed)).lineage_id
     assert hashlib.sha256(named.encode()).hexdigest() == (await subject(named)).digest
+
+
+@pytest.mark.row("INV-10")
+async def test_a_key_is_named_by_itself_and_not_by_what_a_header_says_of_it():
+    """Who has stolen a key cannot leave its ``kid`` out and pass as another one."""
+    key = KEYS[IDP]
+    kid = public_jwk(key)["kid"]
+    named, unnamed = subject_jwt(), subject_jwt(header={"kid": ABSENT})
+    bare = {"jwks": {"keys": [public_jwk(key, alg="ES256", kid=ABSENT)]}}
+    nameless = verifier(rules={IDP: bare})
+    by_thumbprint = await subject(unnamed, verifier=nameless)
+
+    assert [(kid, key_entry(IDP, kid))] * 2 == [
+        (verified.kid, verified.key_id)
+        for verified in (await subject(named), await subject(unnamed))
+    ]
+    # Without a name of its own, by its thumbprint, which here is what it is called elsewhere.
+    assert (None, key_entry(IDP, kid)) == (by_thumbprint.kid, by_thumbprint.key_id)
+
+
+@pytest.mark.row("INV-10", "TX-2.1-26")
+async def test_what_descends_from_us_is_as_old_as_its_root_and_anything_else_as_itself():
+    """Nobody's token but ours says how old what it descends from is."""
+    ours = await subject(own_jwt(root_iat=AT - 3600), client("svc-b"))
+    theirs = await subject(
+        subject_jwt(root_iat=1, lineage_keys=["K" * 22], lineage_clients=["svc-a"])
+    )
+
+    assert AT - 3600 == int(ours.root_issued_at.timestamp())
+    assert (("K" * 22,), ("svc-a",)) == (ours.lineage_keys, ours.lineage_clients)
+    assert theirs.issued_at == theirs.root_issued_at
+    assert ((), ()) == (theirs.lineage_keys, theirs.lineage_clients)
 
 
 async def test_a_verified_token_shows_none_of_its_claims():

@@ -156,6 +156,7 @@ json_values = st.recursive(
 CLAIMS = (
     *("iss", "sub", "aud", "exp", "iat", "nbf", "jti", "scope", "azp", "client_id", "act"),
     *("may_act", "delegation_depth", "max_delegation_depth", "txn", "lineage", "sub_id", "events"),
+    *("root_iat", "lineage_keys", "lineage_clients"),
 )
 overrides = st.dictionaries(st.sampled_from(CLAIMS), json_values, min_size=1, max_size=3)
 
