@@ -3,7 +3,7 @@
 import pytest
 
 from tests.jwts import BROKER_ISSUER
-from tests.wire import assert_issued, exchange_form
+from tests.wire import assert_issued, basic, exchange_form
 
 METADATA = "/.well-known/oauth-authorization-server"
 PRIVATE_MEMBERS = {"d", "p", "q", "dp", "dq", "qi", "k", "oth"}
@@ -25,20 +25,36 @@ async def test_s2_metadata_says_what_is_offered_and_nothing_else(broker):
     assert f"{BROKER_ISSUER}/.well-known/jwks.json" == document["jwks_uri"]
     assert ["none"] == document["response_types_supported"]
     assert ["urn:ietf:params:oauth:grant-type:token-exchange"] == document["grant_types_supported"]
-    assert {"client_secret_basic", "client_secret_post", "private_key_jwt"} == set(
-        document["token_endpoint_auth_methods_supported"]
-    )
-    algorithms = document["token_endpoint_auth_signing_alg_values_supported"]
-    assert "none" not in algorithms
-    assert "RS256" in algorithms
+    assert f"{BROKER_ISSUER}/introspect" == document["introspection_endpoint"]
+    assert f"{BROKER_ISSUER}/revoke" == document["revocation_endpoint"]
+    for endpoint in ("token", "introspection", "revocation"):
+        assert {"client_secret_basic", "client_secret_post", "private_key_jwt"} == set(
+            document[f"{endpoint}_endpoint_auth_methods_supported"]
+        )
+        algorithms = document[f"{endpoint}_endpoint_auth_signing_alg_values_supported"]
+        assert "none" not in algorithms
+        assert "RS256" in algorithms
     assert [] not in document.values()
     assert not {
         "authorization_endpoint",
         "code_challenge_methods_supported",
         "authorization_response_iss_parameter_supported",
-        "introspection_endpoint",
-        "revocation_endpoint",
     } & set(document)
+
+
+@pytest.mark.row("MD-2-06", "MD-2-07")
+@pytest.mark.parametrize("endpoint", ["token", "introspection", "revocation"])
+async def test_s2_each_endpoint_that_is_listed_is_there(broker, endpoint):
+    """RFC 8414 §2: at its own URL, and it asks for credentials by the methods that are listed."""
+    document = (await broker.get(METADATA)).json()
+    path = document[f"{endpoint}_endpoint"].removeprefix(BROKER_ISSUER)
+    form = exchange_form(token="x")
+    unlisted = await broker.request(
+        "POST", path, data=form, headers={"authorization": "Digest username=svc-a"}
+    )
+    listed = await broker.request("POST", path, data=form, auth=basic())
+
+    assert (401, 200) == (unlisted.status_code, listed.status_code)
 
 
 @pytest.mark.row("MD-3-03")
@@ -62,6 +78,9 @@ async def test_s5_openid_configuration_says_the_same(broker):
         "/",
         "/.well-known/jwks.json/",
         "/TOKEN",
+        "/introspect/",
+        "/revoke/",
+        "/Introspect",
     ],
 )
 async def test_s3_unknown_paths_are_404_and_nothing_redirects(broker, path):

@@ -39,6 +39,8 @@ def test_every_url_is_below_the_issuer_and_no_list_is_empty() -> None:
     document = json.loads(build_metadata("https://h.test/t1"))
 
     assert "https://h.test/t1/token" == document["token_endpoint"]
+    assert "https://h.test/t1/introspect" == document["introspection_endpoint"]
+    assert "https://h.test/t1/revoke" == document["revocation_endpoint"]
     assert "https://h.test/t1/.well-known/jwks.json" == document["jwks_uri"]
     assert all("#" not in str(value) and value != [] for value in document.values())
 
