@@ -40,10 +40,10 @@ class Operator:
             f" retiring_at = retiring_at - interval '{interval}'",
         )
 
-    def recorded(self, offset=None):
+    def recorded(self, offset=None, *, kind="keys."):
         rows = execute(
             self._database.auditor_url,
-            "SELECT record FROM audit_event WHERE action = 'keys.rotate' ORDER BY at, seq"
+            f"SELECT record FROM audit_event WHERE action LIKE '{kind}%' ORDER BY at, seq"
             f" OFFSET {self._began if offset is None else offset}",
         )
         return [json.loads(row["record"]) for row in rows]
@@ -190,6 +190,140 @@ def test_an_algorithm_that_is_not_in_use_is_refused(operator):
     assert "--algorithm: RS256 is not in use; there are keys of ES256, Ed25519" == str(
         result.exception
     )
+
+
+def kid_of(listed, state):
+    (kid,) = (key["kid"] for key in listed if key["state"] == state)
+    return kid
+
+
+@pytest.mark.row("JK-03", "DRILL-10", "OP-01")
+def test_a_key_is_revoked_in_one_command(operator, clean):
+    """The standby signs, the key is gone, what it signed is refused; who and why is on record."""
+    operator.keys("rotate", "--algorithm", "ES256")
+    before = operator.listed()
+    bad, standby = kid_of(before, "active"), kid_of(before, "prepared")
+    result = operator.keys("revoke", bad, "--reason", "found in a log")
+    after = operator.listed()
+    row, *more = execute(
+        clean.app_url, f"SELECT scope, issuer, key, reason, by FROM revocation WHERE key = '{bad}'"
+    )
+    record = operator.recorded()[-1]
+    ledger = [
+        each["details"] for each in operator.recorded(0, kind="revocation") if bad in str(each)
+    ]
+
+    assert 0 == result.exit_code, result.output
+    assert (standby, True) == (kid_of(after, "active"), bad not in {key["kid"] for key in after})
+    assert ("kid", "http://localhost:8080", bad, "found in a log") == tuple(row)[:4]
+    assert row["by"].startswith("operator ")
+    assert [] == more
+    assert ("keys.revoke", bad, "found in a log") == (
+        record["action"],
+        record["details"]["kid"],
+        record["details"]["reason"],
+    )
+    assert record["personal"]["by"].startswith("operator ")
+    assert [("kid", bad)] == [(each["scope"], each["key"]) for each in ledger]
+    assert "retired" == {k["kid"]: k["state"] for k in operator.listed("--all")}[bad]
+
+
+@pytest.mark.row("JK-03")
+def test_revoking_again_only_says_it_once_more(operator):
+    """What was done half can be repeated; the keys do not move twice."""
+    operator.keys("rotate", "--algorithm", "ES256")
+    bad = kid_of(operator.listed(), "active")
+    operator.keys("revoke", bad, "--reason", "one")
+    before = operator.listed()
+    again = operator.keys("revoke", bad, "--reason", "two")
+
+    assert 0 == again.exit_code
+    assert [key["kid"] for key in before] == [key["kid"] for key in operator.listed()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        pytest.param(("stranger", "--reason", "x"), "no such key", id="unknown"),
+        pytest.param(("stranger",), "--reason", id="without-a-reason"),
+        pytest.param(("--reason", "x"), "kid", id="without-a-key"),
+    ],
+)
+def test_a_key_that_is_not_ours_is_not_revoked(operator, clean, arguments, said):
+    """Said in a line, with where to look; the ledger stays as it was."""
+    operator.keys("rotate", "--algorithm", "ES256")
+    before = operator.listed(), execute(clean.app_url, "SELECT count(*) FROM revocation")
+    result = operator.keys("revoke", *arguments)
+    after = operator.listed(), execute(clean.app_url, "SELECT count(*) FROM revocation")
+
+    assert 0 != result.exit_code
+    assert said in result.output
+    assert [k["kid"] for k in before[0]] == [k["kid"] for k in after[0]]
+    assert before[1] == after[1]
+
+
+def test_an_empty_reason_is_none(operator):
+    """Why is part of it."""
+    operator.keys("rotate", "--algorithm", "ES256")
+    bad = kid_of(operator.listed(), "active")
+    result = operator.keys("revoke", bad, "--reason", "")
+
+    assert str(result.exception).startswith("--reason: ")
+    assert bad == kid_of(operator.listed(), "active")
+
+
+@pytest.mark.row("OP-01")
+def test_keys_are_put_under_another_kek_by_one_command(operator, tmp_path):
+    """Recorded with who did it; the second time there is nothing to do."""
+    operator.keys("rotate")
+    new = tmp_path / "kek.new"
+    new.write_bytes(base64.b64encode(bytes(range(32, 64))))
+    new.chmod(0o600)
+    first = operator.keys("rekey", "--new-kek-file", str(new))
+    record = operator.recorded()[-1]
+    again = operator.keys("rekey", "--new-kek-file", str(new))
+    kids = {key["kid"] for key in operator.listed()}
+    operator.age("1 hour")
+    left_behind = operator.keys("rotate")
+    (tmp_path / "kek").write_bytes(new.read_bytes())
+    moved = operator.keys("rotate")
+
+    assert (0, "4 keys are under the new key-encryption key now.\n") == (
+        first.exit_code,
+        first.stdout,
+    )
+    assert ("keys.rekey", kids) == (record["action"], set(record["details"]["kids"]))
+    assert record["personal"]["by"].startswith("operator ")
+    assert (0, "Every key is under the new key-encryption key already.\n") == (
+        again.exit_code,
+        again.stdout,
+    )
+    assert (1, 0) == (left_behind.exit_code, moved.exit_code)
+    assert "does not open under this kek" in left_behind.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "said"),
+    [
+        pytest.param(None, 0o600, "does not exist", id="missing"),
+        pytest.param("", 0o600, "is empty", id="empty"),
+        pytest.param("c2hvcnQ=", 0o600, "holds 5 bytes", id="short"),
+        pytest.param("no base64!", 0o600, "is not base64", id="no-base64"),
+        pytest.param(base64.b64encode(bytes(32)).decode(), 0o644, "everybody can", id="open"),
+    ],
+)
+def test_a_new_kek_that_cannot_be_one_is_refused(operator, tmp_path, content, mode, said):
+    """By the name of the option, before anything is moved."""
+    operator.keys("rotate")
+    new = tmp_path / "kek.new"
+    if content is not None:
+        new.write_text(content)
+        new.chmod(mode)
+    result = operator.keys("rekey", "--new-kek-file", str(new))
+
+    assert str(result.exception).startswith("--new-kek-file: ")
+    assert said in str(result.exception)
+    assert 0 == operator.keys("list").exit_code
 
 
 def test_without_the_audit_trail_nothing_is_rotated(fresh, tmp_path):
