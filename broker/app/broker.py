@@ -29,8 +29,9 @@ from broker.blocklist.store import Ledger, LedgerUnavailable
 from broker.db.durability import NotDurable
 from broker.db.engine import DATABASE_ERRORS, Database
 from broker.db.migrate import pending
-from broker.endpoints.apps import build_admin_app, build_public_app, load_admin_token
+from broker.endpoints.apps import build_admin_app, build_public_app, load_bearer
 from broker.endpoints.health import AdminEndpoints, Readiness
+from broker.endpoints.revocations import RevocationsEndpoint
 from broker.endpoints.source import Networks
 from broker.errors import ConfigurationError
 from broker.issuers.fetch import build_tls
@@ -42,6 +43,7 @@ from broker.keys.store import KeyStore, StoreUnavailable
 from broker.listener import Listener
 from broker.policy.engine import PolicyEngine
 from broker.replay import ReplayStore, ReplayUnavailable
+from broker.revocation.operator import OperatorRevocation, Survey
 from broker.settings import Settings
 from broker.telemetry.export import Telemetry
 from broker.tokens.store import ReferenceStore, ReferencesUnavailable
@@ -125,7 +127,11 @@ class Broker:
         )
         admin = build_admin_app(
             AdminEndpoints(
-                self.readiness, self.status, telemetry, load_admin_token(settings.admin.token_file)
+                self.readiness,
+                self.status,
+                telemetry,
+                RevocationsEndpoint(self._operator_revocation(), utc_now),
+                load_bearer(settings.admin.token_file),
             ),
             build_id=self._build_id,
         )
@@ -257,6 +263,18 @@ class Broker:
                 for status in wired.issuers.status()
             ],
         }
+
+    def _operator_revocation(self) -> OperatorRevocation:
+        survey = Survey(
+            issuer=self._settings.issuer,
+            ledger=self.ledger,
+            database=self.database,
+            # At the start, and a reload makes no longer one.
+            longest_life=longest_life(self._settings),
+            memory=lambda: memory_of(self._in_force().settings),
+            clock=utc_now,
+        )
+        return OperatorRevocation(survey, self.trail, self.blocklist)
 
     def _in_force(self) -> Wired:
         if self._wired is None:  # not possible once it serves

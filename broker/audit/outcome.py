@@ -42,6 +42,7 @@ def build_issued(attempt: Attempt, signed: SignedToken, *, issuer: str) -> Event
         "txn": signed.txn,
         "kid": signed.kid,
         "issued_at": render_time(signed.issued_at),
+        "root_issued_at": render_time(permit.exchange.subject.root_issued_at),
         "expires_at": render_time(signed.expires_at),
         "lifetime": int((signed.expires_at - signed.issued_at).total_seconds()),
         "token_sha256": sha256(signed.token.encode()).hexdigest(),
@@ -212,6 +213,7 @@ def _presented(attempt: Attempt, which: str) -> dict[str, Any] | None:
             "typ": verified.typ,
             "issuer": verified.asserted_by,
             "jti": verified.jti,
+            "kid": verified.kid,
             "expires_at": render_time(verified.expires_at),
         }
     request = attempt.request

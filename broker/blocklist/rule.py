@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 _MAX_NAME: Final = 2048  # bytes; no claim that it is compared with is longer
 _MAX_TEXT: Final = 1024  # bytes
@@ -58,6 +58,19 @@ class Rule:
         if self.scope is Scope.KID or self.at >= moment:
             return True
         return self.not_before is not None and self.not_before >= moment
+
+    def describe(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {
+            "seq": self.seq,
+            "scope": self.scope.value,
+            "issuer": self.issuer or None,
+            "key": self.key or None,
+            "not_before": None if self.not_before is None else self.not_before.isoformat(),
+            "reason": self.reason,
+            "by": self.by,
+            "at": self.at.isoformat(),
+        }
 
 
 def check_rule(

@@ -37,7 +37,10 @@ COMMANDS: Final = (
     _Command("check", "Say what is wrong with a configuration, without starting it.", _ASK),
     _Command("doctor", "Say what is wrong with what a configuration points to.", _ASK),
     _Command("migrate", "Bring the database to this version's schema.", _OPERATE),
-    _Command("keys", "List and rotate the keys that tokens are signed with.", _OPERATE),
+    _Command("keys", "List, rotate and revoke the keys that tokens are signed with.", _OPERATE),
+    _Command(
+        "revoke", "Cut off a user, a client, a token or more, and see what that hits.", _OPERATE
+    ),
     _Command("clients", "List clients, make their secrets.", _OPERATE),
     _Command("policy", "Build, test and check the policy.", _OPERATE),
     _Command(

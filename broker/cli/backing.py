@@ -7,6 +7,7 @@ from pathlib import Path
 
 from broker.db.embedded import EmbeddedPostgres
 from broker.db.migrate import migrate
+from broker.errors import ConfigurationError
 from broker.keys.envelope import load_or_make_kek
 from broker.settings import Settings
 
@@ -39,3 +40,18 @@ def open_backing(settings: Settings) -> Iterator[Backing]:
         migrate(postgres.owner_url)
         load_or_make_kek(kek_file)
         yield Backing(postgres.app_url, postgres.owner_url, kek_file, embedded=True)
+
+
+@contextmanager
+def open_existing(settings: Settings) -> Iterator[Backing]:
+    """Yield the same, for a command that looks at what is there, or changes it.
+
+    Raises ``ConfigurationError`` where no broker has made a database yet.
+    """
+    data_dir = settings.database.data_dir
+    if settings.database.url is None and not (data_dir / "postgres").is_dir():
+        raise ConfigurationError(
+            f"database.data_dir: there is no database in {data_dir} yet; a broker makes it"
+        )
+    with open_backing(settings) as backing:
+        yield backing

@@ -1,10 +1,9 @@
 """``broker keys``: the keys that tokens are signed with, and what an operator does to them."""
 
 import asyncio
-import getpass
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager, contextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -12,15 +11,14 @@ import typer
 from rich.text import Text
 
 from broker.audit.commit import AuditTrail
-from broker.audit.uuid7 import build_uuid7
-from broker.audit.writer import AuditWriter
 from broker.blocklist.revoke import revoke as revoke_rule
 from broker.blocklist.rule import RuleInvalid, Scope
 from broker.blocklist.store import Ledger, LedgerUnavailable
-from broker.cli.backing import Backing, open_backing
+from broker.cli.backing import Backing, open_existing
 from broker.cli.console import build_console
 from broker.cli.key_tables import describe_key, print_keys, print_keys_json, print_keys_jsonl
 from broker.cli.options import Config, ListFormat, ListOutput
+from broker.cli.recording import open_trail, operator, utc_now
 from broker.db.engine import Database
 from broker.errors import CommitRejected, ConfigurationError
 from broker.keys.envelope import Envelope, load_kek
@@ -34,7 +32,6 @@ from broker.settings import Settings, load_settings
 
 NOT_ROTATED: Final = 1
 COULD_NOT_ASK: Final = 2
-_PATIENCE: Final = timedelta(seconds=5)  # for the audit trail to be ready
 
 
 class NoSuchKey(Exception):  # noqa: N818 — an answer to the operator
@@ -60,7 +57,7 @@ def show(
 ) -> None:
     """List the signing keys: their state, since when, and what happens to them next."""
     settings = load_settings(config)
-    with _told(), _backing(settings) as backing:
+    with _told(), open_existing(settings) as backing:
         asyncio.run(_list(backing, build_schedule(settings), output, everything=everything))
 
 
@@ -98,7 +95,7 @@ def rotate(
         raise ConfigurationError(
             f"--algorithm: {unused[0]} is not in use; there are keys of {', '.join(sorted(used))}"
         )
-    with _told(), _backing(settings) as backing:
+    with _told(), open_existing(settings) as backing:
         asyncio.run(_rotate(settings, backing, sorted(algorithm or used), force=force))
         asyncio.run(_list(backing, build_schedule(settings), output, everything=False))
 
@@ -123,7 +120,7 @@ def revoke(
     prepared one signs from now on; another one is prepared.
     """
     settings = load_settings(config)
-    with _told(), _backing(settings) as backing:
+    with _told(), open_existing(settings) as backing:
         asyncio.run(_revoke(settings, backing, kid, reason))
         asyncio.run(_list(backing, build_schedule(settings), output, everything=False))
 
@@ -152,7 +149,7 @@ def rekey(
             "keys.kek_file: is needed for this; name the file that the embedded database has now"
         )
     new_kek = load_kek(new_kek_file, setting="--new-kek-file")
-    with _told(), _backing(settings) as backing:
+    with _told(), open_existing(settings) as backing:
         if backing.kek_file is None:
             raise ConfigurationError("keys.kek_file: there is none, so no key is sealed under it")
         keks = (backing.kek_file, settings.keys.second_kek_file)
@@ -187,7 +184,7 @@ async def _rotate(
 ) -> None:
     async with (
         aclosing(Database(backing.app_url)) as database,
-        _trail(settings, database) as trail,
+        open_trail(settings, database) as trail,
     ):
         rotator = _rotator(settings, backing, database, trail, {"forced": force})
         for algorithm in algorithms:
@@ -202,7 +199,7 @@ async def _rotate(
 async def _revoke(settings: Settings, backing: Backing, kid: str, reason: str) -> None:
     async with (
         aclosing(Database(backing.app_url)) as database,
-        _trail(settings, database) as trail,
+        open_trail(settings, database) as trail,
     ):
         rotator = _rotator(settings, backing, database, trail, {})
         key = await rotator.store.find(kid)
@@ -217,8 +214,8 @@ async def _revoke(settings: Settings, backing: Backing, kid: str, reason: str) -
             issuer=settings.issuer,
             key=kid,
             reason=reason,
-            by=_operator(),
-            now=_utc_now(),
+            by=operator(),
+            now=utc_now(),
         )
         await rotator.revoke(key, reason=reason)
 
@@ -226,7 +223,7 @@ async def _revoke(settings: Settings, backing: Backing, kid: str, reason: str) -
 async def _rekey(settings: Settings, backing: Backing, envelope: Envelope) -> tuple[str, ...]:
     async with (
         aclosing(Database(backing.app_url)) as database,
-        _trail(settings, database) as trail,
+        open_trail(settings, database) as trail,
     ):
 
         def rewrapped(row: StoredKey) -> SealedKey | None:
@@ -235,7 +232,7 @@ async def _rekey(settings: Settings, backing: Backing, envelope: Envelope) -> tu
             return envelope.rewrap(row.custody, row.record.kid, row.record.algorithm)
 
         async def record(kids: Sequence[str]) -> None:
-            await trail.record("keys.rekey", {"kids": list(kids)}, by=_operator())
+            await trail.record("keys.rekey", {"kids": list(kids)}, by=operator())
 
         return await KeyStore(database).rewrap(rewrapped, record)
 
@@ -248,50 +245,10 @@ def _rotator(
     details: Mapping[str, Any],
 ) -> Rotator:
     async def record(action: str, particulars: Mapping[str, Any]) -> None:
-        await trail.record(action, {**particulars, **details}, by=_operator())
+        await trail.record(action, {**particulars, **details}, by=operator())
 
     providers = load_providers(settings.keys, kek_file=backing.kek_file)
     return Rotator(KeyStore(database), providers, build_schedule(settings), record)
-
-
-@asynccontextmanager
-async def _trail(settings: Settings, database: Database) -> AsyncIterator[AuditTrail]:
-    """Yield an audit trail with a writer of its own, for as long as one command takes."""
-    writer = AuditWriter(database, deadline=settings.audit.deadline, clock=_utc_now)
-    stop = asyncio.Event()
-    running = asyncio.create_task(writer.run(stop))
-    try:
-        async with asyncio.timeout(_PATIENCE.total_seconds()):
-            while not writer.available:  # noqa: ASYNC110 — it has no event for it, and none is due
-                await asyncio.sleep(0.02)
-        yield AuditTrail(
-            writer, issuer=settings.issuer, clock=_utc_now, build_id=lambda: build_uuid7(_utc_now)
-        )
-    finally:
-        stop.set()
-        await running
-
-
-@contextmanager
-def _backing(settings: Settings) -> Iterator[Backing]:
-    data_dir = settings.database.data_dir
-    if settings.database.url is None and not (data_dir / "postgres").is_dir():
-        raise ConfigurationError(
-            f"database.data_dir: there is no database in {data_dir} yet; a broker makes it"
-        )
-    with open_backing(settings) as backing:
-        yield backing
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _operator() -> str:
-    try:
-        return f"operator {getpass.getuser()}"
-    except (OSError, KeyError):  # a container's user may have no name
-        return "operator unknown"
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from starlette.routing import Route, Router
 
+from broker.endpoints.bearer import Bearer
 from broker.endpoints.edge import Edge
 from broker.endpoints.health import AdminEndpoints
 from broker.endpoints.introspect import IntrospectionEndpoint
@@ -76,8 +77,8 @@ def build_admin_app(endpoints: AdminEndpoints, *, build_id: Callable[[], str]) -
     return Edge(_exact(endpoints.routes()), build_id=build_id)
 
 
-def load_admin_token(path: Path | None) -> bytes | None:
-    """Return the bearer token of the admin API; None if there is to be no such API.
+def load_bearer(path: Path | None) -> Bearer | None:
+    """Return what guards the admin API; None if there is to be no such API.
 
     Raises ``ConfigurationError``.
     """
@@ -92,7 +93,7 @@ def load_admin_token(path: Path | None) -> bytes | None:
         raise ConfigurationError(
             f"admin.token_file: {path} holds fewer than {_LEAST_TOKEN} characters; {make}"
         )
-    return token
+    return Bearer(token)
 
 
 def _exact(routes: list[Route]) -> Router:

@@ -1,16 +1,18 @@
 """The admin listener: whether the process lives, whether it is ready, and what it counts."""
 
-import hmac
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from broker.endpoints.bearer import Bearer, render_json
+from broker.endpoints.revocations import RevocationsEndpoint
 from broker.telemetry.export import Telemetry
+
+REVOCATIONS_PATH: Final = "/admin/revocations"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +32,14 @@ class Readiness:
 class AdminEndpoints:
     """The endpoints of the admin listener.
 
-    ``token`` is the bearer token of ``/admin/…``; without one these paths do not exist.
+    ``bearer`` guards ``/admin/…``; without one these paths do not exist.
     """
 
     readiness: Callable[[], Readiness]
     status: Callable[[], Mapping[str, Any]]
     telemetry: Telemetry
-    token: bytes | None = field(repr=False)
+    revocations: RevocationsEndpoint
+    bearer: Bearer | None
 
     def routes(self) -> list[Route]:
         """Return every route; each matches exactly."""
@@ -45,12 +48,17 @@ class AdminEndpoints:
             Route("/health/ready", self._ready, methods=["GET"]),
             Route("/metrics", self._metrics, methods=["GET"]),
         ]
-        if self.token is not None:
-            routes.append(Route("/admin/status", self._status, methods=["GET"]))
+        if self.bearer is not None:
+            guard = self.bearer.guard
+            routes += [
+                Route("/admin/status", guard(self._status), methods=["GET"]),
+                Route(REVOCATIONS_PATH, guard(self.revocations.list_rules), methods=["GET"]),
+                Route(REVOCATIONS_PATH, guard(self.revocations.revoke), methods=["POST"]),
+            ]
         return routes
 
     async def _live(self, _: Request) -> Response:
-        return _json({"live": True})
+        return render_json({"live": True})
 
     async def _ready(self, _: Request) -> Response:
         readiness = self.readiness()
@@ -60,26 +68,11 @@ class AdminEndpoints:
             # One that is down fails only its own tokens, so it does not take the replica away.
             "issuers": dict(readiness.issuers),
         }
-        return _json(body, 200 if readiness.ready else 503)
+        return render_json(body, 200 if readiness.ready else 503)
 
     # Not a coroutine, so that it runs in a thread: collecting everything takes milliseconds.
     def _metrics(self, _: Request) -> Response:
         return Response(self.telemetry.render_metrics(), media_type=self.telemetry.media_type)
 
-    async def _status(self, request: Request) -> Response:
-        presented = request.headers.get("authorization", "").encode("latin-1", "replace")
-        expected = b"Bearer " + (self.token or b"")
-        if self.token is None or not hmac.compare_digest(presented, expected):
-            refused = _json({"error": "unauthorized"}, 401)
-            refused.headers["www-authenticate"] = 'Bearer realm="admin"'
-            return refused
-        return _json(self.status())
-
-
-def _json(body: Mapping[str, Any], status: int = 200) -> Response:
-    return Response(
-        orjson.dumps(body),
-        status,
-        media_type="application/json",
-        headers={"cache-control": "no-store"},
-    )
+    async def _status(self, _: Request) -> Response:
+        return render_json(self.status())
