@@ -78,6 +78,7 @@ class Reason(StrEnum):
     SUBJECT_TOKEN_SUBJECT_IS_CLIENT = "subject_token.subject_is_client"
     SUBJECT_TOKEN_REFERENCE_UNKNOWN = "subject_token.reference_unknown"
     SUBJECT_TOKEN_CLIENT_UNKNOWN = "subject_token.client_unknown"
+    SUBJECT_TOKEN_INACTIVE = "subject_token.inactive"
     SUBJECT_TOKEN_REPLAYED = "subject_token.replayed"
     SUBJECT_TOKEN_REVOKED = "subject_token.revoked"
 
@@ -98,6 +99,7 @@ class Reason(StrEnum):
     ACTOR_TOKEN_SUBJECT_IS_CLIENT = "actor_token.subject_is_client"
     ACTOR_TOKEN_REFERENCE_UNKNOWN = "actor_token.reference_unknown"
     ACTOR_TOKEN_CLIENT_UNKNOWN = "actor_token.client_unknown"
+    ACTOR_TOKEN_INACTIVE = "actor_token.inactive"
     ACTOR_TOKEN_REPLAYED = "actor_token.replayed"
     ACTOR_TOKEN_REVOKED = "actor_token.revoked"
     ACTOR_TOKEN_NOT_OF_CLIENT = "actor_token.not_of_client"
@@ -239,19 +241,17 @@ def _throttled(description: str, seconds: int) -> PublicError:
 
 # Forgeries look alike: which check a forged token failed is told to nobody but the audit trail.
 _CLIENT_FAILED = _client("Client authentication failed.")
+_FORGED = (
+    *("malformed", "issuer_unknown", "algorithm_not_allowed", "key_unknown"),
+    *("signature_invalid", "reference_unknown", "inactive"),
+)
 _NOT_CONFIGURED_BY_POLICY = "The policy gave no usable answer, so the exchange is refused."
 
 
 def _token_errors(token: str) -> dict[str, PublicError]:
     """Return the texts that subject and actor tokens share, by the second part of the reason."""
-    forged = _bad(f"The {token} token was not accepted.")
     return {
-        "malformed": forged,
-        "issuer_unknown": forged,
-        "algorithm_not_allowed": forged,
-        "key_unknown": forged,
-        "signature_invalid": forged,
-        "reference_unknown": forged,
+        **dict.fromkeys(_FORGED, _bad(f"The {token} token was not accepted.")),
         "type_not_accepted": _bad(f"The {token} token is not of a type accepted here."),
         "claim_missing": _bad(f"The {token} token lacks a required claim."),
         "claim_invalid": _bad(f"A claim of the {token} token is malformed."),

@@ -3,19 +3,22 @@
 import asyncio
 import base64
 import hashlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from broker.blocklist.rule import Scope
 from broker.clients import secret as secrets_module
 from broker.domain import Client, Credentials, Principal
 from broker.errors import PUBLIC, AuthenticationRejected, Reason
 from broker.limits.throttle import FailureThrottle
 from broker.oauth import AuthMethod
 from broker.settings import Rate
+from tests.builders import revocation
 from tests.configuration import document, secret
+from tests.fakes import Revoked
 from tests.jwts import BROKER_ISSUER, IDP, STRANGERS_KEY, client_assertion
 from tests.places import asserting, authenticator
 
@@ -228,6 +231,54 @@ async def test_who_waits_is_told_how_long():
         await using.authenticate(basic("svc-a", "wrong"), source="192.0.2.1", now=NOW)
 
     assert (Reason.CLIENT_THROTTLED, 30) == (caught.value.reason, caught.value.retry_after)
+
+
+BLOCKED = revocation(Scope.CLIENT, key="svc-a", not_before=NOW + timedelta(hours=1))
+
+
+@pytest.mark.row("CA-D-01", "CVE-2025-64521", "INV-10")
+async def test_a_client_that_is_blocked_is_refused_until_then():
+    """By secret and by assertion; the others are not."""
+    using = authenticator(
+        revocations=Revoked(
+            BLOCKED, revocation(Scope.ACTOR, issuer=IDP, key="known-app", not_before=NOW)
+        )
+    )
+    right = basic("svc-a", secret("svc-a"))
+
+    assert "client.revoked" == await outcome(using, right)
+    assert "client.revoked" == await outcome(using, right, now=NOW + timedelta(minutes=59))
+    assert "svc-a" == await outcome(using, right, now=NOW + timedelta(hours=1))
+    assert "svc-post" == await outcome(using, posted("svc-post", secret("svc-post")))
+    assert "svc-known" == await outcome(using, basic("svc-known", secret("svc-known")))
+    assert "client.revoked" == await outcome(
+        using, basic("svc-known", secret("svc-known")), now=NOW - timedelta(seconds=1)
+    )
+
+
+@pytest.mark.row("CA-D-01", "OA-2.3-06")
+async def test_that_it_is_blocked_is_told_to_nobody_without_its_secret():
+    """Who guesses learns nothing; who has found the secret is not told that it was right."""
+    using = authenticator(revocations=Revoked(BLOCKED))
+    throttle = throttled(1)
+    counted = authenticator(revocations=Revoked(BLOCKED), throttle=throttle)
+
+    assert "client.secret_mismatch" == await outcome(using, basic("svc-a", "wrong"))
+    assert PUBLIC[Reason.CLIENT_SECRET_MISMATCH] == PUBLIC[Reason.CLIENT_REVOKED]
+    assert ["client.revoked"] * 3 == [
+        await outcome(counted, basic("svc-a", secret("svc-a"))) for _ in range(3)
+    ]
+
+
+@pytest.mark.row("TX-2.2.2-06", "CA-D-01")
+async def test_while_nobody_knows_who_is_blocked_nobody_gets_in():
+    """503, also for a client that never was; a wrong secret is still a wrong secret."""
+    revocations = Revoked()
+    revocations.stale = True
+    using = authenticator(revocations=revocations)
+
+    assert "revocation.unavailable" == await outcome(using, basic("svc-a", secret("svc-a")))
+    assert "client.secret_mismatch" == await outcome(using, basic("svc-a", "wrong"))
 
 
 @pytest.mark.row("ATK-AUTH-01", "OA-2.3-05", "CVE-2026-49448")
