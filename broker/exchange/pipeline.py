@@ -36,7 +36,7 @@ from broker.tokens.verify import TokenVerifier
 
 @dataclass(frozen=True, slots=True)
 class TokenExchange:
-    """The pipeline over one configuration: a reload makes another one, and none is ever half new."""
+    """The pipeline over one configuration; a reload makes another, and none is ever half new."""
 
     issuer: str
     authenticator: ClientAuthenticator
