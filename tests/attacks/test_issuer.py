@@ -205,7 +205,9 @@ async def test_a_token_of_ours_without_its_origin_is_refused(sub_id, expected):
         ("lineage", ["A" * 21 + "="], "claim_invalid"),
         ("lineage", [1], "claim_invalid"),
         ("lineage", "A" * 22, "claim_invalid"),
-        ("lineage", {"0": "A" * 22}, "claim_invalid"),
+        ("lineage", {"A" * 22: 1}, "claim_invalid"),
+        ("lineage", 5, "claim_invalid"),
+        ("lineage", True, "claim_invalid"),
     ],
 )
 async def test_a_token_of_ours_has_all_that_we_write(claim, value, expected):
