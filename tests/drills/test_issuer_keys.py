@@ -21,6 +21,7 @@ from broker.jose.jwk import KeySet
 from broker.settings import Settings
 from tests.configuration import document
 from tests.drills.conftest import Start
+from tests.drills.issuing import fetched_from, key_set
 from tests.drills.load import WITHIN, count_reasons, exchange, load
 from tests.faults import Proxy, standing, to_port
 from tests.fixtures.postgres import OneDatabase
@@ -33,21 +34,6 @@ pytestmark = pytest.mark.drill
 
 NEW_KEY = ec.generate_private_key(ec.SECP256R1())
 MIB = 1 << 20
-
-
-def key_set(*keys: Any) -> dict[str, Any]:
-    """What an issuer publishes."""
-    return {"keys": [public_jwk(key, alg="ES256") for key in keys]}
-
-
-def fetched_from(urls: dict[str, str]) -> list[dict[str, Any]]:
-    """The issuers of the suite, the keys of these fetched from there."""
-    issuers = document()["issuers"]
-    for issuer in issuers:
-        if issuer["issuer"] in urls:
-            del issuer["jwks"]
-            issuer |= {"jwks_uri": urls[issuer["issuer"]], "allow_private_network": True}
-    return issuers
 
 
 class Endless:
