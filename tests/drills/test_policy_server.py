@@ -103,7 +103,8 @@ async def test_a_policy_server_that_fails_is_a_503_in_time_and_is_asked_again(
 ) -> None:
     """Ours: no decision, no token; the circuit opens, and closes once there is an answer."""
     network, port = decided.network, decided.server_port
-    async with loopback() as liar, load(lambda: decided.process.url, connections=4) as seen:
+    asking = load(lambda: decided.process.url, connections=4, pause=0.01)
+    async with loopback() as liar, asking as seen:
         await seen.more(200, 20)
         async with failing(decided, seen, "stopped"):
             decided.server.stop()

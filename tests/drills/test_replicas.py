@@ -58,8 +58,8 @@ async def test_replicas_that_start_cold_under_load_are_ready_when_they_can_serve
         for process in replicas:
             await asyncio.to_thread(process.wait_serving)
         async with (
-            load(lambda: replicas[0].url, connections=8) as first,
-            load(lambda: replicas[1].url, connections=8) as second,
+            load(lambda: replicas[0].url, connections=8, pause=0.01) as first,
+            load(lambda: replicas[1].url, connections=8, pause=0.01) as second,
         ):
             for seen, process in zip((first, second), replicas, strict=True):
                 await seen.more(503, 8)
@@ -99,8 +99,8 @@ async def test_a_rotation_is_in_force_at_every_replica_and_fails_no_exchange(
 
     async with (
         asyncio.TaskGroup() as group,
-        load(lambda: here.url, connections=2) as seen,
-        load(lambda: there.url, connections=2) as other,
+        load(lambda: here.url, connections=2, pause=0.01) as seen,
+        load(lambda: there.url, connections=2, pause=0.01) as other,
     ):
         group.create_task(hop())
         for _ in range(3):
