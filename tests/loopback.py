@@ -99,7 +99,9 @@ async def loopback(
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
-        await state.serve(reader, writer)
+        # Python's server logs a handler that was cancelled as an error of its own.
+        with contextlib.suppress(asyncio.CancelledError):
+            await state.serve(reader, writer)
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
     state.port = server.sockets[0].getsockname()[1]

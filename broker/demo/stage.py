@@ -87,7 +87,7 @@ async def set_stage(folder: Path, policies: Path, progress: Progress) -> AsyncIt
             say(f"data in {folder.name}")
         with progress.step("schema") as say:
             applied = await _finished(_migrate, postgres)
-            say(f"{len(applied)} migrations applied" if applied else "up to date")
+            say(f"applied: {', '.join(applied)}" if applied else "up to date")
         with progress.step("identity provider") as say:
             issuer = _start_issuer()
             stack.callback(issuer.stop)

@@ -56,7 +56,7 @@ _DATABASE_AWAY: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class TokenExchange:
-    """The pipeline over one configuration: a reload makes another one, and none is ever half new."""
+    """The pipeline over one configuration; a reload makes another, and none is ever half new."""
 
     issuer: str
     authenticator: ClientAuthenticator

@@ -190,7 +190,9 @@ async def test_a_token_of_ours_without_its_origin_is_refused(sub_id, expected):
 
 WE_LIST = ("lineage", "lineage_keys")
 WE_WRITE = ("jti", "client_id", "txn", *WE_LIST, "lineage_clients", "root_iat")
-NO_ENTRIES = (["short"], ["A" * 21 + "="], [1], "A" * 22, {"0": "A" * 22}, ["A" * 22, None])
+NO_ENTRIES = (
+    *(["short"], ["A" * 21 + "="], [1], "A" * 22, {"0": "A" * 22}, ["A" * 22, None], 5, True),
+)
 
 
 @pytest.mark.row("TX-2.1-26", "GHSA-wxg7-w2v3-w38g", "RV-2.1-08")

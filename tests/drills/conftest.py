@@ -1,6 +1,7 @@
 """What the drills share: the policy compiled once, and brokers that end with their test."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,8 @@ def start(tmp_path: Path, bundles: dict[str, Path]) -> Iterator[Start]:
     yield start
 
     running = [process for process in started if process.process.poll() is None]
-    for process in running:
-        process.process.terminate()
-    codes = [process.stop() for process in running]
+    with ThreadPoolExecutor() as together:
+        codes = list(together.map(BrokerProcess.stop, running))
     logs = [process.log.read_text(errors="replace") for process in started]
     assert {0} >= set(codes), logs
     assert not any("eyJ" in log or secret("svc-a") in log for log in logs)

@@ -268,3 +268,16 @@ async def is_ready(process: BrokerProcess) -> bool:
     """Whether it says so."""
     async with httpx.AsyncClient(timeout=_PATIENCE) as client:
         return (await client.get(f"{process.admin_url}/health/ready")).status_code == 200
+
+
+async def fetch_jwks(process: BrokerProcess) -> httpx.Response:
+    """What it publishes."""
+    async with httpx.AsyncClient(timeout=_PATIENCE) as client:
+        return await client.get(f"{process.url}/.well-known/jwks.json")
+
+
+async def rotate_keys(process: BrokerProcess) -> None:
+    """Rotate by hand, as an operator does."""
+    arguments = ["keys", "rotate", "--config", str(process.config), "--algorithm", "ES256"]
+    code, said = await run_broker(*arguments, "--force")
+    assert 0 == code, said

@@ -43,7 +43,8 @@ async def test_every_token_that_arrived_has_its_row_through_twenty_kills(
     process = start(own.app_url)
     process.wait_ready()
 
-    async with load(lambda: process.url, connections=12, request=of_all_kinds) as seen:
+    asking = load(lambda: process.url, connections=12, request=of_all_kinds, pause=0.01)
+    async with asking as seen:
         for number in range(KILLS):
             # By itself: nothing but the database is started again.
             await seen.more(200, 20)

@@ -88,7 +88,7 @@ async def test_a_full_disk_refuses_alarms_and_resumes(
     process = start(cramped.app_url)
     await asyncio.to_thread(process.wait_ready)
 
-    async with load(lambda: process.url, connections=8) as seen:
+    async with load(lambda: process.url, connections=8, pause=0.01) as seen:
         await seen.more(200, 50)
         await asyncio.to_thread(disk.fill)
         # What pages there are fill up first; from then on there is no room for a row.

@@ -37,7 +37,7 @@ async def test_every_token_that_arrived_has_its_row_through_kills_of_its_replica
     current = [killed]
 
     async with (
-        load(lambda: steady.url, connections=4, request=with_secrets) as served,
+        load(lambda: steady.url, connections=4, request=with_secrets, pause=0.02) as served,
         load(lambda: current[0].url, connections=8, request=with_secrets) as seen,
     ):
         for _ in range(ROUNDS):

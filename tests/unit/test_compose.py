@@ -89,7 +89,7 @@ def test_a_service_says_when_it_is_ready(name: str) -> None:
 
 
 def test_what_a_service_waits_for_exists_and_can_come() -> None:
-    """Each dependency is a service, has the state that is waited for, and nothing waits in a ring."""
+    """Each dependency is a service with the state that is waited for; nothing waits in a ring."""
     waits = {name: set(service.get("depends_on", {})) for name, service in SERVICES.items()}
     for name, service in SERVICES.items():
         mode = service.get("network_mode", "")

@@ -32,7 +32,7 @@ async def through(proxy, **settings) -> AsyncIterator:
     database = Database(proxy.url)
     try:
         async with running(database, **settings) as writer:
-            await writer.append(event("first"))
+            await resumed(writer, "first")
             yield writer
     finally:
         await database.aclose()
@@ -234,7 +234,7 @@ async def test_a_database_that_refuses_to_write_is_waited_out(fresh):
     """Drill 4: refused as when the disk is full, nothing told; it resumes alone."""
     database = Database(fresh.app_url)
     async with running(database, deadline=SHORT) as writer:
-        await writer.append(event("first"))
+        await resumed(writer, "first")
         execute(
             fresh.superuser_url,
             "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS"

@@ -67,10 +67,12 @@ def endless(head: bytes, piece: bytes):
             id="chunks-without-end",
         ),
         pytest.param(
-            endless(b"HTTP/1.1 200 OK\r\n", b"X-Header: x\r\n"), "unreachable", id="endless-headers"
+            endless(b"HTTP/1.1 200 OK\r\n", b"X-Header: x\r\n" * 5000),
+            "unreachable",
+            id="endless-headers",
         ),
         pytest.param(
-            endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), "timeout", id="endless-continues"
+            endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 2500), "timeout", id="endless-continues"
         ),
     ],
 )
@@ -86,7 +88,7 @@ async def test_what_never_ends_is_left_and_fills_no_memory(answer, expected):
         tracemalloc.stop()
 
     assert found in {FetchFault(expected), FetchFault.TIMEOUT}
-    assert spent < FETCH_DEADLINE + 2
+    assert spent < 3 * FETCH_DEADLINE  # traced, and the server takes its part of the time
     assert peak < 16 * MiB
 
 

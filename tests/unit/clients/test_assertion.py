@@ -393,3 +393,14 @@ async def test_a_verifier_without_any_stand_in_still_refuses_nobody_alike():
     verifier = AssertionVerifier(BROKER_ISSUER, TOKEN_ENDPOINT, ReplayMemory(), {})
     with pytest.raises(AuthenticationRejected, match=r"^client\.unknown$"):
         await verifier.verify(parse_compact(client_assertion("nobody")), None, now=NOW)
+
+
+@pytest.mark.row("CA-3-01")
+@pytest.mark.parametrize("claim", ["iss", "sub"])
+async def test_the_verifier_itself_looks_at_both_names(claim):
+    """RFC 7523 §3 (1), (2): whoever found the client did so before the signature."""
+    clients = ClientRegistry(Settings.model_validate(document()))
+    verifier = AssertionVerifier(BROKER_ISSUER, TOKEN_ENDPOINT, ReplayMemory(), {})
+    jws = parse_compact(client_assertion(iat=AT, exp=AT + 60, **{claim: ENDPOINT}))
+    with pytest.raises(AuthenticationRejected, match=r"^client\.assertion_invalid$"):
+        await verifier.verify(jws, clients.find("svc-jwt"), now=NOW)

@@ -240,7 +240,7 @@ def test_whatever_is_encoded_arrives(client_id, secret):
         assert PresentedSecret(BASIC, client_id, secret) == read
 
 
-@given(st.one_of(st.text(), st.binary().map(lambda data: header(data))))
+@given(st.one_of(st.text(), st.binary().map(header)))
 def test_no_header_breaks_the_reader(value):
     """Whatever arrives is read or refused."""
     try:
