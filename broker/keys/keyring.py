@@ -63,6 +63,8 @@ _unseen = meter.create_gauge(
 )
 
 POLL: Final = timedelta(seconds=1)
+# A process that has not read the keys for longer is not ready.
+READY_WITHIN: Final = timedelta(seconds=10)
 # How long a process signs on with keys that it cannot read again. Beyond it, the key may have
 # been rotated away for so long that its last tokens would outlive it in the JWKS.
 STALE_AFTER: Final = timedelta(minutes=15)
@@ -127,6 +129,7 @@ class Keyring:
         rotator: Rotator,
         *,
         algorithms: Collection[str],
+        poll: timedelta = POLL,
         monotonic: Callable[[], float] = time.monotonic,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -134,6 +137,7 @@ class Keyring:
         self._providers = providers
         self._rotator = rotator
         self._algorithms = tuple(sorted(set(algorithms)))
+        self._poll = poll.total_seconds()
         self._monotonic = monotonic
         self._clock = clock
         self._snapshot: _Snapshot | None = None
@@ -141,9 +145,22 @@ class Keyring:
 
     @property
     def loaded(self) -> bool:
-        """Whether there is an active key for every algorithm in use."""
+        """Whether there is an active key for every algorithm in use, as of the last seconds.
+
+        A process that was paused or cut off may have a JWKS of before: it says that it is not
+        ready until it has read the keys again, and traffic can go around it.
+        """
         snapshot = self._snapshot
-        return snapshot is not None and all(map(snapshot.signing, self._algorithms))
+        return (
+            snapshot is not None
+            and self.unseen <= READY_WITHIN
+            and all(map(snapshot.signing, self._algorithms))
+        )
+
+    @property
+    def unseen(self) -> timedelta:
+        """How long ago the keys were last read."""
+        return timedelta(seconds=self._monotonic() - self._seen_at)
 
     @property
     def executor(self) -> Executor | None:
@@ -157,7 +174,7 @@ class Keyring:
         take place takes no key away, and the audit trail decides whether a token may leave.
         """
         snapshot = self._snapshot
-        if snapshot is None or self._monotonic() - self._seen_at > STALE_AFTER.total_seconds():
+        if snapshot is None or self.unseen > STALE_AFTER:
             raise MintRejected(Reason.MINT_KEY_UNAVAILABLE)
         key = snapshot.signing(algorithm)
         if key is None:
@@ -224,7 +241,7 @@ class Keyring:
                 _log.exception("the signing keys could not be refreshed; the old ones sign on")
             self._measure()
             with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), POLL.total_seconds())
+                await asyncio.wait_for(stop.wait(), self._poll)
 
     async def _rotate(self) -> bool:
         """Do what is due; one algorithm whose keys cannot be made keeps no other from rotating."""
@@ -248,7 +265,7 @@ class Keyring:
     def _measure(self) -> None:
         if self._snapshot is None:
             return
-        _unseen.set(self._monotonic() - self._seen_at)
+        _unseen.set(self.unseen.total_seconds())
         now = self._clock()
         for algorithm in self._algorithms:
             active = self._snapshot.active.get(algorithm)

@@ -13,7 +13,7 @@ from broker.jose.compact import parse_compact
 from broker.jose.sign import generate_signing_key, sign_compact
 from broker.jose.verify import verify_signature
 from broker.keys.envelope import Envelope
-from broker.keys.keyring import STALE_AFTER
+from broker.keys.keyring import READY_WITHIN, STALE_AFTER
 from broker.keys.rotation import KeyState, TooEarly, forced_promotion
 from broker.keys.rotator import Rotator
 from broker.keys.store import GenerationLost, KeyStore, NewKey, StoreUnavailable
@@ -231,6 +231,19 @@ async def test_before_the_first_load_nothing_is_signed_and_nothing_verifies(star
     assert b'{"keys":[]}' == process.keyring.jwks().body
     with pytest.raises(MintRejected):
         process.signs_with()
+
+
+async def test_a_process_that_was_cut_off_is_not_ready_before_it_has_read_the_keys(start):
+    """It signs on, but its JWKS may be one of before: traffic can go around it."""
+    process = start()
+    await process.keyring.load()
+    ready = [process.keyring.loaded]
+    process.now += READY_WITHIN.total_seconds() + 0.001
+    ready.append(process.keyring.loaded)
+    assert process.signs_with()
+    await process.keyring.refresh()
+
+    assert [True, False, True] == [*ready, process.keyring.loaded]
 
 
 async def test_an_algorithm_that_is_not_in_use_has_no_key(start):
