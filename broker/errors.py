@@ -337,9 +337,7 @@ PUBLIC: dict[Reason, PublicError] = {
     },
     Reason.ACTOR_TOKEN_NOT_OF_CLIENT: _bad("The actor token does not belong to this client."),
     Reason.ACTOR_TOKEN_HAS_CHAIN: _bad("The actor token has an actor of its own."),
-    Reason.ISSUER_UNAVAILABLE: _unavailable(
-        "The keys of the issuer of this token cannot be fetched at the moment."
-    ),
+    Reason.ISSUER_UNAVAILABLE: _unavailable("The issuer of this token does not answer just now."),
     Reason.DELEGATION_MAY_ACT_MISMATCH: _bad("The subject token names another party as actor."),
     Reason.DELEGATION_DEPTH_EXCEEDED: _bad("The delegation chain would be too long."),
     Reason.DELEGATION_LOOP: _bad("This actor is already part of the delegation chain."),

@@ -1,6 +1,6 @@
-"""A GET that cannot be led astray: bounded in size and time, to an address that was checked.
+"""Requests that cannot be led astray: bounded in size and time, to an address that was checked.
 
-What holds when ``fetch`` returns (ATK-SSRF-01, ATK-SSRF-03, RFC 8725 §3.10):
+What holds when ``fetch`` or ``ask`` returns (ATK-SSRF-01, ATK-SSRF-03, RFC 8725 §3.10):
 
 (1) the URL is https, without credentials or fragment; plain http only to loopback, if allowed;
 (2) every address of its host is public, or private ones are allowed for it;
@@ -8,26 +8,29 @@ What holds when ``fetch`` returns (ATK-SSRF-01, ATK-SSRF-03, RFC 8725 §3.10):
 (4) the certificate is that of the URL's host, TLS is 1.2 or newer (RFC 8414 §6.1);
 (5) the answer is 200, not encoded, JSON by its media type, and within the bounds.
 
-Nothing is followed, retried elsewhere or read from the environment (no proxies).
+Nothing is followed, retried elsewhere or read from the environment (no proxies). A connection is
+for one request, and what is asked with credentials is sent only over one that (3) and (4) hold for.
 """
 
 import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote_plus, urlencode, urlsplit
 
 import httpx
 
 from broker.issuers.address import is_loopback, is_public
 
 MAX_DOCUMENT: Final = 256 * 1024  # bytes
+MAX_ANSWER: Final = 16 * 1024  # bytes, of what is asked about one token
 FETCH_DEADLINE: Final = 3.0  # seconds, for everything from the look-up of the name on
 _CONNECT_DEADLINE: Final = 1.0  # seconds an address: leaves time for the next one
 _MAX_ADDRESSES: Final = 3
@@ -55,6 +58,9 @@ class FetchFault(StrEnum):
     NOT_METADATA = "not_metadata"
     ISSUER_MISMATCH = "issuer_mismatch"
     FOREIGN_JWKS_URI = "foreign_jwks_uri"
+    NOT_AN_ANSWER = "not_an_answer"
+    NOT_ASKED = "not_asked"
+    BUSY = "busy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,34 @@ class Document:
 
     body: bytes
     date: datetime | None  # RFC 9110 §6.6.1; to the second, and None where it is not said
+
+
+@dataclass(frozen=True, slots=True)
+class BasicCredentials:
+    """What we authenticate with at somebody else's endpoint. RFC 6749 §2.3.1."""
+
+    client_id: str
+    client_secret: str = field(repr=False)
+
+    @property
+    def header(self) -> str:
+        """The value of the Authorization header; a secret itself."""
+        pair = f"{quote_plus(self.client_id)}:{quote_plus(self.client_secret)}"
+        return f"Basic {b64encode(pair.encode()).decode()}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """What is sent, but for where to, and how much is read of the answer."""
+
+    method: str
+    accept: str
+    max_answer: int  # bytes
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes | None = field(default=None, repr=False)
+
+
+_GET: Final = _Message("GET", "application/json, application/jwk-set+json", MAX_DOCUMENT)
 
 
 class FetchFailed(Exception):  # noqa: N818 — an outcome that the caller plans for
@@ -92,7 +126,7 @@ async def resolve_name(host: str, port: int) -> tuple[str, ...]:
 
 
 class GuardedFetcher:
-    """Fetches JSON documents from the hosts that the configuration names."""
+    """Fetches JSON from the hosts that the configuration names."""
 
     def __init__(
         self,
@@ -118,18 +152,34 @@ class GuardedFetcher:
 
         Raises ``FetchFailed``.
         """
+        return await self._send(url, _GET)
+
+    async def ask(self, url: str, form: Mapping[str, str], credentials: BasicCredentials) -> bytes:
+        """Send a form by POST; return the JSON that is answered, of at most ``MAX_ANSWER``.
+
+        Raises ``FetchFailed``.
+        """
+        headers = {
+            "Content-Type": "application/x-www-form-urlencoded",
+            "Authorization": credentials.header,
+        }
+        body = urlencode(form).encode()
+        asked = _Message("POST", "application/json", MAX_ANSWER, headers, body)
+        return (await self._send(url, asked)).body
+
+    async def _send(self, url: str, message: _Message) -> Document:
         parts = _checked_url(url, private=self._private)  # (1)
         try:
             async with asyncio.timeout(FETCH_DEADLINE):
-                return await self._fetch(parts)
+                return await self._try_each(parts, message)
         except TimeoutError as error:
             raise FetchFailed(FetchFault.TIMEOUT) from error
 
-    async def _fetch(self, parts: SplitResult) -> Document:
+    async def _try_each(self, parts: SplitResult, message: _Message) -> Document:
         fault = FetchFault.UNREACHABLE
         for address in await self._addresses(parts):
             try:
-                return await self._read(parts, address)
+                return await self._read(parts, address, message)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 # Nobody there, or not who it should be: the host may have another address.
                 fault = _connect_fault(error)
@@ -154,7 +204,7 @@ class GuardedFetcher:
             raise FetchFailed(FetchFault.ADDRESS_NOT_ALLOWED)
         return found[:_MAX_ADDRESSES]
 
-    async def _read(self, parts: SplitResult, address: str) -> Document:
+    async def _read(self, parts: SplitResult, address: str, message: _Message) -> Document:
         # (3) The URL names the address, so that the library has no name left to look up;
         # (4) the host is still what the certificate and the Host header are about.
         literal = f"[{address}]" if ":" in address else address
@@ -169,19 +219,22 @@ class GuardedFetcher:
         async with (
             client,
             client.stream(
-                "GET",
+                message.method,
                 f"{url}?{parts.query}" if parts.query else url,
                 headers={
                     "Host": parts.netloc,
-                    "Accept": "application/json, application/jwk-set+json",
+                    "Accept": message.accept,
                     "Accept-Encoding": "identity",
                     "User-Agent": "token-exchange-broker",
+                    **message.headers,
                 },
+                content=message.body,
                 extensions={"sni_hostname": parts.hostname},
             ) as response,
         ):
             _check_head(response)
-            return Document(await _bounded_body(response), _date(response))
+            body = await _bounded_body(response, message.max_answer)
+            return Document(body, _date(response))
 
 
 def _checked_url(url: str, *, private: bool) -> SplitResult:
@@ -238,11 +291,11 @@ def _date(response: httpx.Response) -> datetime | None:
         return None
 
 
-async def _bounded_body(response: httpx.Response) -> bytes:
+async def _bounded_body(response: httpx.Response, most: int) -> bytes:
     body = bytearray()
     async for chunk in response.aiter_raw():
         body += chunk
         # What the answer says of its own length is not asked: only what arrives counts.
-        if len(body) > MAX_DOCUMENT:
+        if len(body) > most:
             raise FetchFailed(FetchFault.TOO_LARGE)
     return bytes(body)

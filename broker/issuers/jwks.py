@@ -124,6 +124,18 @@ class LiveKeys:
         """Nothing is under way."""
 
 
+class NoKeys(LiveKeys):
+    """Of an issuer that signs no tokens: there is nothing to load, and nothing to verify with."""
+
+    def __init__(self) -> None:
+        super().__init__(KeySet)
+
+    @property
+    def loaded(self) -> bool:
+        """Nothing is missing."""
+        return True
+
+
 class CachedKeys:
     """Keys that are loaded over the network or from a file, and kept."""
 

@@ -10,7 +10,8 @@ from datetime import timedelta
 from typing import Final, get_args
 
 from broker.issuers.fetch import FetchFault, Resolve, build_tls, resolve_name
-from broker.issuers.jwks import KeySource, LiveKeys
+from broker.issuers.introspection import Introspector, build_introspector
+from broker.issuers.jwks import KeySource, LiveKeys, NoKeys
 from broker.issuers.sources import build_key_source
 from broker.jose.jwk import KeySet
 from broker.oauth import TYP_ACCESS_TOKEN, TokenType
@@ -54,7 +55,7 @@ def own_issuer(issuer: str) -> TrustedIssuer:
 
 
 class IssuerRegistry:
-    """Every trusted issuer with the source of its keys; ours is one of them."""
+    """Every trusted issuer with the source of its keys, and who asks it; ours is one of them."""
 
     def __init__(
         self,
@@ -72,14 +73,26 @@ class IssuerRegistry:
         ``previous`` is the registry that this one replaces: keys that it has fetched for the same
         issuer in the same way stay, so that a reload during an outage loses nothing.
 
-        Raises ``ConfigurationError`` for keys in the configuration that cannot be used.
+        Raises ``ConfigurationError`` for keys in the configuration that cannot be used, and for
+        what an issuer cannot be asked with.
         """
         shared = build_tls() if tls is None else tls
         ours = own_issuer(own)
         self._issuers = {issuer.issuer: issuer for issuer in issuers} | {own: ours}
         self._sources: dict[str, KeySource] = {own: LiveKeys(own_keys)}
+        # Made anew each time: a client secret may have changed in its file.
+        self._introspectors = {
+            issuer.issuer: build_introspector(
+                issuer.alias, issuer.introspection, tls=shared, resolve=resolve, monotonic=monotonic
+            )
+            for issuer in self._issuers.values()
+            if issuer.introspection is not None
+        }
         for issuer in self._issuers.values():
             if issuer is ours:
+                continue
+            if not issuer.has_keys:
+                self._sources[issuer.issuer] = NoKeys()
                 continue
             kept = None if previous is None else previous.loaded_source(issuer)
             self._sources[issuer.issuer] = kept or build_key_source(
@@ -103,6 +116,10 @@ class IssuerRegistry:
     def key_source(self, issuer: TrustedIssuer) -> KeySource:
         """Return where the keys of an issuer of this registry come from."""
         return self._sources[issuer.issuer]
+
+    def introspector(self, issuer: TrustedIssuer) -> Introspector | None:
+        """Return who asks an issuer of this registry about its tokens; None if it is not asked."""
+        return self._introspectors.get(issuer.issuer)
 
     def loaded_source(self, issuer: TrustedIssuer) -> KeySource | None:
         """Return the source of fetched keys that fits another configuration of this issuer."""
@@ -132,8 +149,11 @@ class IssuerRegistry:
                 await asyncio.wait_for(stop.wait(), _TICK.total_seconds())
 
     async def aclose(self) -> None:
-        """Give up all loads that are under way; not on a reload, for they may be shared."""
-        await asyncio.gather(*(source.aclose() for source in self._sources.values()))
+        """Give up all that is under way; not on a reload, for loads of keys may be shared."""
+        await asyncio.gather(
+            *(source.aclose() for source in self._sources.values()),
+            *(introspector.aclose() for introspector in self._introspectors.values()),
+        )
 
 
 def _key_settings(issuer: TrustedIssuer) -> tuple[object, ...]:

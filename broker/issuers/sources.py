@@ -75,7 +75,7 @@ def build_key_source(
         return CachedKeys(name, from_file, spread=spread, monotonic=monotonic)
 
     fetcher = GuardedFetcher(
-        _tls_for(name, settings.ca_file, tls),
+        tls_for(name, settings.ca_file, tls),
         allow_private_network=settings.allow_private_network,
         resolve=resolve,
     )
@@ -137,7 +137,11 @@ def _read_file(file: Path) -> bytes:
     return document
 
 
-def _tls_for(name: str, ca_file: Path | None, shared: ssl.SSLContext) -> ssl.SSLContext:
+def tls_for(name: str, ca_file: Path | None, shared: ssl.SSLContext) -> ssl.SSLContext:
+    """Return the TLS settings with a ``ca_file``, or the shared ones without.
+
+    Raises ``ConfigurationError``, which begins with ``name``.
+    """
     if ca_file is None:
         return shared
     try:

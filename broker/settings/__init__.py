@@ -3,6 +3,7 @@
 Everything is validated here, once, so that the rest of the broker never meets a bad value.
 """
 
+from broker.settings.introspection import Introspection
 from broker.settings.keys import Key, describe_keys
 from broker.settings.load import load_settings
 from broker.settings.parties import ClientSettings, KnownAs, TargetSettings, TrustedIssuer
@@ -28,6 +29,7 @@ __all__ = [
     "ClientSettings",
     "Database",
     "Duration",
+    "Introspection",
     "Key",
     "Keys",
     "KnownAs",

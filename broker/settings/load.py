@@ -1,7 +1,8 @@
 """Reading ``broker.yaml``: strictly, with variables, and with all that is wrong said at once.
 
 (1) YAML by the safe loader; a key written twice is an error, not the last one's win;
-(2) a value that is ``${NAME}`` and nothing else becomes the variable's text, once;
+(2) a value that is ``${NAME}`` and nothing else becomes the variable's text, once; what is secret
+    by its nature stands in the file in no other way;
 (3) ``BROKER_A__B`` variables override the scalar ``a.b``, in lists by number;
 (4) the models judge the result.
 """
@@ -23,6 +24,7 @@ from broker.settings.root import Settings
 
 _PREFIX: Final = "BROKER_"
 _REFERENCE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]{0,127})\}")
+_ONLY_REFERENCED: Final = frozenset({"client_secret"})
 _MAX_DEPTH: Final = 16  # levels; more is a mistake, or an alias inside itself
 
 
@@ -125,6 +127,10 @@ def _interpolate(
         ]
     if isinstance(value, str) and "${" in value:
         return _expand(value, path, variables, problems)
+    if value is not None and not _ONLY_REFERENCED.isdisjoint(path[-1:]):
+        problems.append(
+            Problem(path, "write ${NAME}: the secret itself belongs in the environment, or a file")
+        )
     return value
 
 

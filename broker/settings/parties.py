@@ -8,6 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from broker.domain import Target
 from broker.oauth import RESERVED_CLAIMS, AuthMethod, TokenType
+from broker.settings.introspection import Introspection
 from broker.settings.problems import Problem, refuse
 from broker.settings.sections import Section
 from broker.settings.values import (
@@ -82,7 +83,7 @@ class TrustedIssuer(_KeySources):
         default=False, description="Find the JWK Set by the issuer's metadata (RFC 8414)."
     )
     algorithms: tuple[Algorithm, ...] = Field(
-        min_length=1, description="Signature algorithms accepted; there is no default."
+        description="Signature algorithms accepted; there is no default. Empty without keys alone."
     )
     token_types: tuple[TokenType, ...] = Field(
         (TokenType.ACCESS_TOKEN, TokenType.JWT),
@@ -127,6 +128,11 @@ class TrustedIssuer(_KeySources):
     clients: tuple[ClientReference, ...] = Field(
         ("*",), min_length=1, description="Who may present its tokens; * alone: every client."
     )
+    introspection: Introspection | None = Field(
+        None,
+        description="Asking it about its tokens (RFC 7662): for opaque ones, or for what it has"
+        " revoked.",
+    )
 
     @field_validator("token_types", mode="before")
     @classmethod
@@ -143,6 +149,11 @@ class TrustedIssuer(_KeySources):
         implied = info.data.get("one_time") and "jti" not in value
         return (*value, "jti") if implied else value
 
+    @property
+    def has_keys(self) -> bool:
+        """Whether it signs tokens at all; one without keys has opaque tokens alone."""
+        return bool(self._key_sources()) or self.discovery
+
     def _fetches(self) -> bool:
         return self.discovery or super()._fetches()
 
@@ -150,7 +161,11 @@ class TrustedIssuer(_KeySources):
         """Yield what is wrong between the keys of this issuer."""
         yield from super().problems()
         sources = self._key_sources() + ["discovery"] * self.discovery
-        if len(sources) != 1:
+        asked = self.introspection
+        keyless = not sources and not self.algorithms and asked is not None
+        if not self.algorithms and not keyless:
+            yield Problem(("algorithms",), "write at least one")
+        if len(sources) != 1 and not keyless:
             has = " and ".join(sources) or "none"
             yield Problem(
                 (),
@@ -163,6 +178,19 @@ class TrustedIssuer(_KeySources):
             )
         if "*" in self.clients and len(self.clients) > 1:
             yield Problem(("clients",), "write ['*'] alone, or the ids of the clients")
+        if asked is not None:
+            yield from self._introspection_problems(asked, keyless=keyless)
+
+    def _introspection_problems(self, asked: Introspection, *, keyless: bool) -> Iterator[Problem]:
+        if keyless and asked.asks_about_jwts:
+            yield Problem(
+                ("introspection", "tokens"),
+                "a JWT is asked about once it is verified; write opaque, or where its keys are",
+            )
+        if asked.asks_about_opaque and TokenType.ACCESS_TOKEN not in self.token_types:
+            yield Problem(
+                ("introspection", "tokens"), "an opaque token needs access_token in token_types"
+            )
 
 
 class ClientSettings(_KeySources):

@@ -65,6 +65,29 @@ def issuer_problems(
                     (*path, "audiences", place),
                     "names a client or target; write what means this broker at the issuer",
                 )
+        asked = issuer.introspection
+        if asked is not None and normal_url(asked.endpoint) == normal_url(
+            f"{own_issuer}/introspect"
+        ):
+            yield Problem(
+                (*path, "introspection", "endpoint"), "is this broker; write the issuer's"
+            )
+    yield from _opaque_problems(issuers)
+
+
+def _opaque_problems(issuers: Sequence[TrustedIssuer]) -> Iterator[Problem]:
+    """Yield what would send an opaque token to an issuer that it may not be of."""
+    asked: list[tuple[Path, str | None]] = [
+        (("issuers", index, "introspection", "prefix"), issuer.introspection.prefix)
+        for index, issuer in enumerate(issuers)
+        if issuer.introspection is not None and issuer.introspection.asks_about_opaque
+    ]
+    for number, (path, prefix) in enumerate(asked):
+        if prefix is None and len(asked) > 1:
+            yield Problem(path, "is required where several issuers have opaque tokens")
+        for other, taken in asked[:number]:
+            if prefix and taken and (prefix.startswith(taken) or taken.startswith(prefix)):
+                yield Problem(path, f"fits the same tokens as {render_path(other)}")
 
 
 def client_problems(

@@ -22,6 +22,7 @@ _UNITS: Final = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hou
 _DURATION: Final = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9._~-]{1,255}")
 _SCOPE_TOKEN: Final = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]{1,255}")  # RFC 6749 §3.3
+_TOKEN_PREFIX: Final = re.compile(r"(?!eyJ)[A-Za-z0-9._~+/-]{3,64}")  # RFC 6750 §2.1, and no JWT's
 _LOOPBACK: Final = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1")
 # Members of a JWK that only its owner may know. RFC 7518 §6.2.2, §6.3.2, §6.4.1.
 _PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
@@ -107,6 +108,12 @@ def _check_name(value: str) -> str:
         raise ValueError("write the exact value: * is not a wildcard here")
     if not _SCOPE_TOKEN.fullmatch(value):
         raise ValueError('write 1 to 255 printable ASCII characters, without space, " or \\')
+    return value
+
+
+def _check_token_prefix(value: str) -> str:
+    if not _TOKEN_PREFIX.fullmatch(value):
+        raise ValueError("write 3 to 64 of A-Z a-z 0-9 . _ ~ + / -, and not eyJ, as a JWT begins")
     return value
 
 
@@ -203,6 +210,7 @@ Duration = Annotated[
 ]
 Identifier = Annotated[str, AfterValidator(_check_identifier)]
 Name = Annotated[str, AfterValidator(_check_name)]
+TokenPrefix = Annotated[str, AfterValidator(_check_token_prefix)]
 ClientReference = Annotated[str, AfterValidator(_check_reference)]
 HttpsUrl = Annotated[str, AfterValidator(_check_https_url)]
 IssuerUrl = Annotated[str, AfterValidator(_check_issuer)]

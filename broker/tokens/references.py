@@ -43,7 +43,7 @@ class References:
         Raises ``TokenRefused`` if there is none, ``VerificationRejected``:
         ``reference.unavailable``.
         """
-        if _REFERENCE.fullmatch(unverified_token) is None:
+        if not is_reference(unverified_token):
             return None
         digest = hashlib.sha256(unverified_token.encode("ascii")).digest()
         try:
@@ -53,6 +53,11 @@ class References:
         if record is None:
             raise TokenRefused(Cause.REFERENCE_UNKNOWN)
         return record
+
+
+def is_reference(text: str) -> bool:
+    """Whether this has the form of a reference token of ours."""
+    return _REFERENCE.fullmatch(text) is not None
 
 
 def is_record_of(digest: bytes, header: Mapping[str, Any]) -> bool:

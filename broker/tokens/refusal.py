@@ -28,6 +28,8 @@ class Cause(StrEnum):
     SUBJECT_IS_CLIENT = "subject_is_client"
     REFERENCE_UNKNOWN = "reference_unknown"
     CLIENT_UNKNOWN = "client_unknown"
+    INACTIVE = "inactive"
+    REVOKED = "revoked"
 
 
 class TokenRefused(Exception):  # noqa: N818 — a refusal is an outcome, not an error of ours

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from broker.domain import Client, Principal
+from broker.issuers.introspection import Introspector
 from broker.issuers.jwks import KeySource
 from broker.issuers.registry import IssuerRegistry
 from broker.jose.compact import normalize_typ
@@ -44,6 +45,7 @@ class IssuerRules:
     policy_claims: tuple[str, ...]
     one_time: bool
     clients: frozenset[str] | None  # who may present its tokens; None: every client
+    introspector: Introspector | None  # None: it is not asked, or has been already
 
     def check_presenter(self, client: Client) -> None:
         """Refuse a client that may not present tokens of, or descending from, this issuer."""
@@ -59,7 +61,9 @@ class IssuerRules:
 def build_rules(registry: IssuerRegistry, *, issuer: str) -> dict[str, IssuerRules]:
     """Return the rules of every trusted issuer by its ``iss``; ``issuer`` is our own."""
     return {
-        trusted.issuer: _rules_of(trusted, registry.key_source(trusted), issuer)
+        trusted.issuer: _rules_of(
+            trusted, registry.key_source(trusted), registry.introspector(trusted), issuer
+        )
         for trusted in registry.issuers
     }
 
@@ -75,7 +79,25 @@ def rules_for_references(own: IssuerRules) -> IssuerRules:
     )
 
 
-def _rules_of(trusted: TrustedIssuer, keys: KeySource, own: str) -> IssuerRules:
+def rules_for_opaque(rules: IssuerRules) -> IssuerRules:
+    """Return an issuer's rules as they are for what it says of an opaque token.
+
+    That has the members of RFC 7662 §2.2, whatever the claims of its JWTs are called, and no
+    header; and what is opaque is an access token and nothing else.
+    """
+    return replace(
+        rules,
+        typ=frozenset({None}),
+        token_types=rules.token_types & {TokenType.ACCESS_TOKEN},
+        scope_claim="scope",
+        client_claim="client_id",
+        introspector=None,
+    )
+
+
+def _rules_of(
+    trusted: TrustedIssuer, keys: KeySource, introspector: Introspector | None, own: str
+) -> IssuerRules:
     believed = {claim for name in trusted.asserts for claim in _ASSERTED[name]}
     all_claims = {claim for claims in _ASSERTED.values() for claim in claims}
     return IssuerRules(
@@ -98,6 +120,7 @@ def _rules_of(trusted: TrustedIssuer, keys: KeySource, own: str) -> IssuerRules:
         policy_claims=trusted.policy_claims,
         one_time=trusted.one_time,
         clients=None if "*" in trusted.clients else frozenset(trusted.clients),
+        introspector=introspector,
     )
 
 

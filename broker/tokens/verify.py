@@ -4,23 +4,24 @@ What holds when a ``VerifiedToken`` is returned; the code repeats the numbers:
 
 (1) the declared type is one that we know (RFC 8693 §3);
 (2) it is a compact JWS in strict form, or a reference token that stands for one, and nothing that
-    it says is believed yet;
+    it says is believed yet; or it is opaque, and by its form one issuer's that can be asked;
 (3) its ``iss`` is exactly one configured issuer, and a key of that issuer, with an algorithm
-    allowed for it, has signed it (RFC 8725 §3.1, §3.8);
+    allowed for it, has signed it (RFC 8725 §3.1, §3.8); or that issuer says what it is (RFC 7662);
 (4) its kind, its ``typ`` and its declared type go together and are accepted (RFC 8725 §3.11);
 (5) it is valid now: past ``exp`` it is refused even within the leeway (invariant 2);
 (6) it has the claims that its issuer's rules require, and none that the issuer may not assert;
 (7) the issuer of the subject's origin, and for a token of ours the client that it was issued to,
     are still known here, and the client may present tokens of that issuer;
 (8) a subject token was meant for this client (invariant 6); an actor token was meant for this
-    broker and belongs to this client (design §4).
+    broker and belongs to this client (design §4);
+(9) where the configuration has its issuer asked about JWTs, that one says that it is active.
 
 Who asks about a token of ours, to introspect or revoke it, presents it to nobody: then (7) and (8)
-say nothing about a presenter, and all else holds.
+say nothing about a presenter, and all else holds; no issuer is asked then.
 
 Until (3) holds every refusal has the same public text, so a forgery learns nothing. Nothing but
-(2) and (3) may wait: for our own table of reference tokens, and for the keys of an issuer that is
-configured.
+(2), (3) and (9) may wait: for our own table of reference tokens, and for an issuer that is
+configured, for its keys or its answer.
 RFC 7519 §4.1 and §7.2, RFC 8693 §2.1, RFC 9068 §4.
 """
 
@@ -37,11 +38,11 @@ from broker.issuers.jwks import KeysUnavailable
 from broker.issuers.registry import IssuerRegistry
 from broker.jose.compact import UnverifiedJws, parse_compact
 from broker.jose.errors import AlgorithmNotAllowed, KeyUnknown, Malformed, SignatureInvalid
-from broker.jose.verify import VerifiedJws, verify_signature
+from broker.jose.verify import verify_signature
 from broker.oauth import TokenType
 from broker.settings import ClientSettings
 from broker.tokens.actors import find_may_act, read_chain
-from broker.tokens.ancestry import Ancestry, name_key, name_token, read_ancestry
+from broker.tokens.ancestry import Ancestry, name_token, read_ancestry
 from broker.tokens.claims import (
     Claims,
     find_count,
@@ -53,10 +54,13 @@ from broker.tokens.claims import (
     require,
     to_datetime,
 )
+from broker.tokens.introspected import OpaqueTokens, check_not_revoked
 from broker.tokens.kinds import accepts, kind_of
 from broker.tokens.references import References, is_record_of
 from broker.tokens.refusal import Cause, Role, TokenRefused
 from broker.tokens.rules import IssuerRules, LocalNames, build_rules, rules_for_references
+from broker.tokens.seen import SeenTokens
+from broker.tokens.statement import Statement, state_signed
 
 _DECLARED: Final = {str(token_type): token_type for token_type in TokenType}
 # Metadata that is not the issuer's own makes it unusable (RFC 8414 §3.3): no outage, no retry.
@@ -92,6 +96,8 @@ class TokenVerifier:
         self._own = self._rules[issuer]
         self._own_references = rules_for_references(self._own)
         self._references = references
+        self._seen = SeenTokens()
+        self._opaque = OpaqueTokens(self._rules.values())
         # What names a client, wherever a token comes from: its id, and the targets that it is.
         self._names = {
             client.id: frozenset({client.id}.union(*(named[name] for name in client.targets)))
@@ -128,14 +134,30 @@ class TokenVerifier:
     async def verify_own(self, unverified_token: str, *, now: datetime) -> VerifiedToken:
         """Return an access token of ours, verified, whoever presents it.
 
-        Raises ``TokenRefused``, or ``VerificationRejected``: ``reference.unavailable``.
+        Raises ``TokenRefused``, or ``VerificationRejected``: ``reference.unavailable`` or
+        ``issuer.unavailable``.
         """
-        rules, unverified = await self._resolve(unverified_token, TokenType.ACCESS_TOKEN)
-        # Before its keys are asked for: nobody's introspection makes us fetch somebody's keys.
-        if not rules.own:
+        record = await self._references.find(unverified_token)
+        rules = self._own if record is None else self._own_references
+        stated = await self._stated_by_us(unverified_token if record is None else record)
+        return self._judge(None, rules, stated, unverified_token, TokenType.ACCESS_TOKEN, now)
+
+    async def _stated_by_us(self, unverified_text: str) -> Statement:
+        """(2) and (3), for what nobody but us may have signed."""
+        try:
+            keys = self._own.keys.at_hand(None, "")
+        except KeysUnavailable as error:
+            raise VerificationRejected(Reason.ISSUER_UNAVAILABLE) from error
+        seen = self._seen.find(unverified_text, keys)
+        if seen is not None:
+            return seen
+        unverified = _parse(unverified_text)
+        # Before keys are asked for: nobody's introspection makes us fetch another issuer's.
+        if unverified.unverified_claims.get("iss") != self._own.issuer:
             raise TokenRefused(Cause.ISSUER_UNKNOWN)
-        jws = await self._signed(rules, unverified)
-        return self._judge(None, rules, jws, unverified_token, TokenType.ACCESS_TOKEN, now)
+        stated = await self._signed(self._own, unverified)
+        self._seen.remember(unverified_text, keys, stated)
+        return stated
 
     async def _verify(
         self, role: Role, unverified_token: str, declared: str, client: Client, now: datetime
@@ -145,12 +167,29 @@ class TokenVerifier:
             token_type = _DECLARED.get(declared)
             if token_type is None:
                 raise TokenRefused(Cause.TYPE_NOT_ACCEPTED)
-            rules, unverified = await self._resolve(unverified_token, token_type)
-            jws = await self._signed(rules, unverified)
+            rules, stated = await self._vouched(unverified_token, token_type, client)
             presented = _Presented(role, client)
-            return self._judge(presented, rules, jws, unverified_token, token_type, now)
+            token = self._judge(presented, rules, stated, unverified_token, token_type, now)
+            # (9) Last, so that nobody is asked about what is not accepted anyhow.
+            await check_not_revoked(rules, unverified_token, stated.claims)
         except TokenRefused as refused:
             raise refused.rejection(role) from refused
+        return token
+
+    async def _vouched(
+        self, unverified_token: str, token_type: TokenType, client: Client
+    ) -> tuple[IssuerRules, Statement]:
+        """(2) and (3): return what the token says, once a key or its issuer vouches for it."""
+        try:
+            rules, unverified = await self._resolve(unverified_token, token_type)
+        except TokenRefused:
+            # No JWT, and none of our reference tokens, which nobody else ever gets to see.
+            opaque = self._opaque.find(unverified_token, token_type)
+            if opaque is None:
+                raise
+            opaque.rules.check_presenter(client)
+            return opaque.rules, await opaque.vouch_for(unverified_token)
+        return rules, await self._signed(rules, unverified)
 
     async def _resolve(
         self, unverified_token: str, token_type: TokenType
@@ -169,14 +208,14 @@ class TokenVerifier:
             raise TokenRefused(Cause.ISSUER_UNKNOWN)
         return rules, unverified
 
-    async def _signed(self, rules: IssuerRules, unverified: UnverifiedJws) -> VerifiedJws:
+    async def _signed(self, rules: IssuerRules, unverified: UnverifiedJws) -> Statement:
         """(3): return header and claims once a key of the issuer has verified them."""
         # Before the keys are asked for, so that no token of this kind makes anybody fetch them.
         if unverified.alg not in rules.algorithms:
             raise TokenRefused(Cause.ALGORITHM_NOT_ALLOWED)
         try:
             keys = await rules.keys.keys(unverified.kid, unverified.alg)
-            return verify_signature(unverified, keys, rules.algorithms)
+            return state_signed(rules.issuer, verify_signature(unverified, keys, rules.algorithms))
         except KeysUnavailable as error:
             if error.fault in _UNUSABLE:
                 raise TokenRefused(Cause.ISSUER_UNKNOWN) from error
@@ -192,19 +231,19 @@ class TokenVerifier:
         self,
         presented: _Presented | None,
         rules: IssuerRules,
-        jws: VerifiedJws,
+        stated: Statement,
         token: str,
         token_type: TokenType,
         now: datetime,
     ) -> VerifiedToken:
-        claims = jws.claims
+        claims = stated.claims
         digest = hashlib.sha256(token.encode("ascii"))
         # A record is of one token: whoever could copy it into another row has issued nothing.
-        if rules is self._own_references and not is_record_of(digest.digest(), jws.header):
+        if rules is self._own_references and not is_record_of(digest.digest(), stated.header):
             raise TokenRefused(Cause.REFERENCE_UNKNOWN)
         # (4) Neither the label nor the token alone says what kind it is.
-        if jws.typ not in rules.typ or not accepts(
-            token_type, kind_of(jws.typ, claims), rules.token_types
+        if stated.typ not in rules.typ or not accepts(
+            token_type, kind_of(stated.typ, claims), rules.token_types
         ):
             raise TokenRefused(Cause.TYPE_NOT_ACCEPTED)
 
@@ -249,7 +288,7 @@ class TokenVerifier:
             asserted_by=rules.issuer,
             local_subject=local_subject,
             token_type=token_type.value,
-            typ=jws.typ,
+            typ=stated.typ,
             audiences=audiences,
             scopes=read_scopes(claims, rules.scope_claim),
             issued_at=issued_at,
@@ -258,8 +297,8 @@ class TokenVerifier:
             digest=digest.hexdigest(),
             lineage_id=name_token(rules.issuer, jti, digest.digest()),
             root_issued_at=ancestry.root_issued_at,
-            key_id=name_key(rules.issuer, jws),
-            kid=jws.kid,
+            key_id=stated.key_id,
+            kid=stated.kid,
             client_id=client_id,
             chain=read_chain(claims, rules.issuer),
             may_act=may_act,

@@ -17,6 +17,9 @@ from broker.settings.values import parse_duration, render_duration
 from tests.jwts import CLIENT_KEY, public_jwk
 
 KEY_SET = {"keys": [public_jwk(CLIENT_KEY)]}
+# What may stand in a file only by its name.
+ENVIRON = {"SECRET_AT_B": "s3cr3t at b"}
+REFERENCES = {text: f"${{{name}}}" for name, text in ENVIRON.items()}
 
 # Each value differs from the default of its key. Several entries of a list fill in for one
 # another what cannot stand together, such as two sources of keys.
@@ -61,7 +64,10 @@ FULL: dict[str, Any] = {
             "ca_file": "/etc/ca.pem",
             "allow_private_network": True,
             "algorithms": ["EdDSA"],
-            "token_types": ["urn:ietf:params:oauth:token-type:id_token"],
+            "token_types": [
+                "urn:ietf:params:oauth:token-type:id_token",
+                "urn:ietf:params:oauth:token-type:access_token",
+            ],
             "typ": [None, "JWT"],
             "audiences": ["https://broker.test"],
             "max_age": "1h",
@@ -75,8 +81,31 @@ FULL: dict[str, Any] = {
             "asserts": ["act", "may_act"],
             "policy_claims": ["groups"],
             "clients": ["one"],
+            "introspection": {
+                "endpoint": "https://a.test/introspect",
+                "client_id": "broker",
+                "client_secret_file": "/run/secret-at-a",
+                "ca_file": "/etc/ca.pem",
+                "allow_private_network": True,
+                "tokens": "all",
+                "prefix": "a_at_",
+                "cache": "5s",
+                "deadline": "500ms",
+                "unreachable": "accept",
+            },
         },
-        {"issuer": "https://b.test", "alias": "b", "algorithms": ["RS256"], "discovery": True},
+        {
+            "issuer": "https://b.test",
+            "alias": "b",
+            "algorithms": ["RS256"],
+            "discovery": True,
+            "introspection": {
+                "endpoint": "https://b.test/introspect",
+                "client_id": "broker-at-b",
+                "client_secret": "${SECRET_AT_B}",
+                "tokens": "jwt",
+            },
+        },
         {"issuer": "https://c.test", "alias": "c", "algorithms": ["RS256"], "jwks": KEY_SET},
         {"issuer": "https://d.test", "alias": "d", "algorithms": ["RS256"], "jwks_file": "/d"},
     ],
@@ -125,7 +154,7 @@ def written(value: Any) -> Any:  # noqa: PLR0911 — a case for each kind of val
         case BaseModel():
             return {name: written(getattr(value, name)) for name in type(value).model_fields}
         case SecretStr():
-            return value.get_secret_value()
+            return REFERENCES.get(value.get_secret_value(), value.get_secret_value())
         case timedelta():
             return render_duration(value)
         case Path() | IPv4Network() | IPv6Network():
@@ -153,7 +182,7 @@ def kept(given: Any, result: Any, path: str = "") -> list[str]:
 def load(tmp_path: Path, content: Any) -> Settings:
     path = tmp_path / "broker.yaml"
     path.write_text(yaml.safe_dump(content))
-    return load_settings(path, {})
+    return load_settings(path, ENVIRON)
 
 
 @pytest.mark.row("CVE-2026-107623")
