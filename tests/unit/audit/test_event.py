@@ -76,7 +76,7 @@ def test_hostile_parameters_stay_inside_their_member():
     request = builders.token_exchange_request(
         audiences=(HOSTILE,), resources=(HOSTILE,), scope=HOSTILE, purpose=HOSTILE
     )
-    record = refused(Attempt("r", HOSTILE, builders.NOW, request))
+    record = refused(Attempt("r", HOSTILE, builders.NOW, request=request))
 
     assert [HOSTILE] == record["asked"]["audiences"]
     assert HOSTILE == record["asked"]["scope"]
@@ -164,7 +164,7 @@ def test_a_refusal_has_every_reason_and_the_answered_one_first():
     [
         pytest.param(Attempt("r", "192.0.2.1", builders.NOW), id="nothing-parsed"),
         pytest.param(
-            Attempt("r", "192.0.2.1", builders.NOW, builders.token_exchange_request()),
+            Attempt("r", "192.0.2.1", builders.NOW, request=builders.token_exchange_request()),
             id="not-authenticated",
         ),
         pytest.param(attempt(subject=None, delegation=None, exchange=None), id="not-verified"),
@@ -219,7 +219,7 @@ def test_a_token_appears_only_as_its_digest(header, payload, signature):
         purpose=token,
     )
     digest = sha256(token.encode()).hexdigest()
-    made = Attempt("r", "192.0.2.1", builders.NOW, request)
+    made = Attempt("r", "192.0.2.1", builders.NOW, request=request)
     raw = build_refused(made, Reason.SUBJECT_TOKEN_MALFORMED, id=new_id(), issuer=ISSUER).record
     record = json.loads(raw)
 
@@ -245,7 +245,7 @@ def test_a_caller_cannot_make_a_row_as_large_as_it_likes():
         audiences=("a" * 5000,) * 500, resources=("b" * 5000,) * 500, scope="c" * 60_000
     )
     event = build_refused(
-        Attempt("r", "x" * 5000, builders.NOW, request),
+        Attempt("r", "x" * 5000, builders.NOW, request=request),
         Reason.CLIENT_UNKNOWN,
         id=new_id(),
         issuer=ISSUER,
