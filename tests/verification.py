@@ -70,10 +70,10 @@ def _verifier_of(written: str) -> TokenVerifier:
     )
 
 
-def verifier_with(references: References, own_jwk: dict[str, Any]) -> TokenVerifier:
-    """A verifier of the test configuration over these references and this key of ours."""
+def verifier_with(references: References, *own_jwks: dict[str, Any]) -> TokenVerifier:
+    """A verifier of the test configuration over these references and these keys of ours."""
     settings = Settings.model_validate(document())
-    own = load_keys({"keys": [own_jwk]}, ["ES256"])
+    own = load_keys({"keys": list(own_jwks)}, ["ES256"])
     return TokenVerifier(
         IssuerRegistry(settings.issuers, own=BROKER_ISSUER, own_keys=lambda: own),
         issuer=settings.issuer,

@@ -1,5 +1,6 @@
 """Step 5, mint: signed so that anybody's library reads it, or not at all."""
 
+import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +13,7 @@ from joserfc import jwt as joserfc_jwt
 from joserfc.jwk import KeySet
 from joserfc.jws import JWSRegistry
 
-from broker.domain import SignedToken
+from broker.domain import Reference, SignedToken
 from broker.errors import MintRejected, Reason
 from broker.jose.sign import SigningKey, generate_signing_key
 from broker.minting.claims import build_claims
@@ -20,7 +21,7 @@ from broker.minting.mint import mint
 from broker.oauth import MAX_ISSUED_TOKEN
 from tests.builders import BROKER, NOW, exchange, target, verified_token
 from tests.decisions import permit
-from tests.jwts import b64url_decode, unverified_claims, unverified_header
+from tests.jwts import b64url, b64url_decode, unverified_claims, unverified_header
 
 ID = "019ab000-0000-7000-8000-000000000001"
 ALGORITHMS = ("ES256", "Ed25519", "RS256")
@@ -43,11 +44,13 @@ def keys() -> Keys:
     return Keys(*map(generate_signing_key, ALGORITHMS))
 
 
-def minted(keys: Keys, algorithm: str = "ES256", *, now=NOW, **subject) -> SignedToken:
+def minted(
+    keys: Keys, algorithm: str = "ES256", *, now=NOW, form: str = "jwt", **subject
+) -> SignedToken:
     asked = exchange(
         at=now,
         subject=verified_token(expires_at=now + timedelta(hours=1), **subject),
-        targets=(target(algorithm=algorithm, claims=("padding", "groups")),),
+        targets=(target(algorithm=algorithm, format=form, claims=("padding", "groups")),),
     )
     return mint(permit(asked, claims=["padding", "groups"]), keys, issuer=BROKER, id=ID, now=now)
 
@@ -184,3 +187,45 @@ def test_neither_token_nor_claims_are_shown(keys):
 
     assert "eyJ" not in repr(signed)
     assert "canary" not in repr(signed)
+
+
+@pytest.mark.row("TX-2.1-32", "OA-10-01")
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_reference_token_says_nothing_and_stands_for_a_signed_record(keys, algorithm):
+    """Design §4: 256 random bits; the record names the hash that it is to be stored under."""
+    signed = minted(keys, algorithm, form="reference")
+    digest = hashlib.sha256(signed.token.encode()).digest()
+    kid = keys.signing_key(algorithm).kid
+    record = signed.reference.record
+
+    assert 32 == len(b64url_decode(signed.token))
+    assert Reference(digest, ID, record, kid, NOW + timedelta(seconds=120)) == signed.reference
+    assert {
+        "alg": algorithm,
+        "kid": kid,
+        "typ": "reference+jwt",
+        "ath": b64url(digest),
+    } == unverified_header(record)
+    assert signed.claims == unverified_claims(record)
+
+
+@pytest.mark.row("OA-10-01")
+def test_no_two_reference_tokens_of_one_permit_are_alike(keys):
+    """RFC 6749 §10.10: nothing of the permit is in it."""
+    assert 100 == len({minted(keys, form="reference").token for _ in range(100)})
+
+
+def test_what_a_reference_token_stands_for_is_shown_by_nothing(keys):
+    """Design §7: neither the token nor its record is in a ``repr``."""
+    signed = minted(keys, form="reference")
+
+    assert signed.token not in repr(signed)
+    assert signed.reference.record not in repr(signed)
+
+
+def test_what_is_stored_of_a_reference_token_is_bounded(keys):
+    """Ours: a row of the table is no larger than a token may be."""
+    with pytest.raises(MintRejected) as caught:
+        minted(keys, form="reference", claims={"padding": "x" * MAX_ISSUED_TOKEN})
+
+    assert Reason.MINT_TOKEN_TOO_LARGE is caught.value.reason
