@@ -43,6 +43,7 @@ class Loopback:
     answers: dict[str, Callable[[], Answer] | Answer] = field(default_factory=dict)
     paths: list[str] = field(default_factory=list)
     hosts: list[str] = field(default_factory=list)
+    heads: list[str] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     connections: int = 0
     port: int = 0
@@ -68,6 +69,7 @@ class Loopback:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         path = head.split(" ")[1]
         self.paths.append(path)
+        self.heads.append(head)
         self.hosts += [
             line.partition(":")[2].strip()
             for line in head.split("\r\n")

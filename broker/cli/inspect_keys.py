@@ -56,6 +56,7 @@ def parties(
         *(
             Party(Role.ISSUER, issuer.alias, issuer, issuer.issuer if issuer.discovery else None)
             for issuer in issuers
+            if issuer.has_keys
         ),
         *(
             Party(Role.CLIENT, client.id, client, None)

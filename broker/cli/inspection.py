@@ -11,11 +11,12 @@ from broker.cli.inspect_keys import PartyKeys, judge_keys, parties
 from broker.domain import JsonObject
 from broker.errors import ConfigurationError
 from broker.issuers.fetch import MAX_DOCUMENT, build_tls
+from broker.issuers.introspection import load_client_secret
 from broker.keys.envelope import load_kek
 from broker.oauth import AuthMethod
 from broker.policy.bundle import build_bundle, load_bundle
 from broker.policy.grants import check_grants, read_grants
-from broker.settings import Settings, load_settings
+from broker.settings import Introspection, Settings, load_settings
 from broker.settings.problems import render_path
 
 _EXAMPLE_ISSUER = "add who issues the tokens that are presented, under issuers"
@@ -93,6 +94,20 @@ def _files(settings: Settings) -> Iterator[Finding]:
     for party in parties(settings.issuers, settings.clients):
         if party.settings.ca_file is not None:
             yield _ca_file(f"ca_file of {party.role} {party.name}", party.settings.ca_file)
+    for issuer in settings.issuers:
+        if issuer.introspection is not None:
+            yield from _introspection(issuer.alias, issuer.introspection)
+
+
+def _introspection(alias: str, asked: Introspection) -> Iterator[Finding]:
+    name = f"introspection of issuer {alias}"
+    try:
+        load_client_secret(name, asked)
+        yield good(name, f"asks about tokens: {asked.tokens}")
+    except ConfigurationError as error:
+        yield from read_problems(error)
+    if asked.ca_file is not None:
+        yield _ca_file(f"ca_file of {name}", asked.ca_file)
 
 
 def _token_file(path: Path) -> Finding:
