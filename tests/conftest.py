@@ -2,7 +2,12 @@
 
 from hypothesis import settings
 
-pytest_plugins = ["tests.fixtures.postgres", "tests.fixtures.opa", "tests.fixtures.http"]
+pytest_plugins = [
+    "tests.fixtures.postgres",
+    "tests.fixtures.opa",
+    "tests.fixtures.softhsm",
+    "tests.fixtures.http",
+]
 
 # How long one example takes says how busy the machine is, and nothing about the broker.
 settings.register_profile("suite", deadline=None)

@@ -9,27 +9,10 @@ import pytest
 from broker.keys.envelope import Envelope
 from broker.keys.provider import KeyProvider
 from broker.keys.sealed import SealedKeys
-from tests import softhsm
 from tests.fixtures.postgres import OneDatabase
 from tests.integration.keys.process import Process
 
 Make = Callable[[], KeyProvider]
-
-
-@pytest.fixture(scope="session")
-def softhsm_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the tokens of this process are; skips where there is no SoftHSM."""
-    if softhsm.found() is None:
-        pytest.skip(softhsm.NOT_RUN)
-    folder = tmp_path_factory.mktemp("softhsm")
-    softhsm.configure(folder)
-    return folder
-
-
-@pytest.fixture
-def token_settings(softhsm_home: Path) -> dict[str, str]:
-    """A new token."""
-    return softhsm.make_token(softhsm_home)
 
 
 @pytest.fixture
