@@ -29,9 +29,11 @@ from broker.cli.show import (
     print_title,
     print_token,
 )
+from broker.cli.show_cutoff import print_cut, print_introspected, print_login
 from broker.db.engine import Database
+from broker.demo.cutoff import Cut, Introspected
 from broker.demo.stage import Stage, set_stage
-from broker.demo.story import Story
+from broker.demo.story import Hop, Story
 from broker.demo.watch import watch_policies
 from broker.errors import CommitRejected, ConfigurationError
 
@@ -120,7 +122,13 @@ async def _tell(console: Console, stage: Stage) -> list[str]:
     database = Database(stage.postgres.auditor_url)
     try:
         async with httpx.AsyncClient(trust_env=False) as client:
-            story = Story(stage.settings.issuer, stage.issuer, stage.clients.secrets, client)
+            story = Story(
+                stage.settings.issuer,
+                stage.issuer,
+                stage.clients.secrets,
+                client,
+                admin=stage.admin,
+            )
             print_token(console, story.token, "alice asks checkout for something")
             began = datetime.now(UTC)
             hops = 0
@@ -134,6 +142,7 @@ async def _tell(console: Console, stage: Stage) -> list[str]:
                 recorded = await load_recorded(database, since=began)
                 sources = recorded[-1].derived if recorded else {}
                 print_exchange(console, hop, _TITLES[hop.ask.client], sources)
+            await _tell_the_end(console, story)
             recorded = await load_recorded(database, since=began)
             print_chapter(console, "what was recorded", "read from the database as its auditor")
             print_audit(console, recorded)
@@ -146,6 +155,20 @@ async def _tell(console: Console, stage: Stage) -> list[str]:
         await database.aclose()
     _print_verdict(console, faults)
     return faults
+
+
+async def _tell_the_end(console: Console, story: Story) -> None:
+    async for told in story.cut_off():
+        match told:
+            case Cut():
+                print_chapter(console, "alice's access is cut", "one call of the admin API")
+                print_cut(console, told)
+            case Introspected():
+                print_introspected(console, told)
+            case Hop(expected=None):
+                print_login(console, told)
+            case Hop():
+                print_refusal(console, told)
 
 
 def _print_verdict(console: Console, faults: list[str]) -> None:

@@ -189,12 +189,14 @@ def print_next(console: Console, what: Next) -> None:
         f"Edit a grant in {shown(what.policies)}, save, and it is live in two seconds. A file that"
         " does not compile changes nothing, and is shown here.",
     )
-    _print_text(console, "Ask who got what, and whether all is well:")
+    _print_text(console, "Ask who got what, whether all is well, and whom a revocation would hit:")
     configuration = shlex.quote(shown(what.configuration))
     _print_lines(
         console,
         f"{what.program} audit query --config {configuration}\n"
-        f"{what.program} doctor --config {configuration}",
+        f"{what.program} doctor --config {configuration}\n"
+        f"{what.program} revoke --client checkout --reason leaked --dry-run"
+        f" --config {configuration}",
     )
 
 

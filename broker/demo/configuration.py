@@ -39,7 +39,7 @@ def load_clients(folder: Path) -> DemoClients:
     """Return the demo's clients, with secrets that are made once and then stay."""
     folder.mkdir(parents=True, exist_ok=True)
     clients = DemoClients(folder, {})
-    return DemoClients(folder, {name: _load_secret(clients.file(name)) for name in CLIENTS})
+    return DemoClients(folder, {name: load_secret(clients.file(name)) for name in CLIENTS})
 
 
 def build_document(
@@ -50,6 +50,7 @@ def build_document(
     admin_port: int,
     policies: Path,
     clients: DemoClients,
+    admin_token_file: Path,
     database: Mapping[str, str],
     kek_file: Path,
 ) -> dict[str, Any]:
@@ -57,7 +58,7 @@ def build_document(
     return {
         "issuer": f"http://{HOST}:{port}",
         "listen": {"host": HOST, "port": port},
-        "admin": {"host": HOST, "port": admin_port},
+        "admin": {"host": HOST, "port": admin_port, "token_file": str(admin_token_file)},
         "database": dict(database),
         "keys": {"kek_file": str(kek_file)},
         "policy": {"engine": "wasm", "path": str(policies)},
@@ -86,7 +87,8 @@ def write_document(document: Mapping[str, Any], path: Path) -> None:
     path.write_text(_HEADER + yaml.safe_dump(dict(document), sort_keys=False))
 
 
-def _load_secret(path: Path) -> str:
+def load_secret(path: Path) -> str:
+    """Return the secret of a file that only its owner reads; it is made once and then stays."""
     try:
         # Exclusively, and from the start only for its owner: two starts make one secret.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -29,10 +29,12 @@ from broker.demo.configuration import (
     DemoClients,
     build_document,
     load_clients,
+    load_secret,
     write_document,
 )
 from broker.demo.issuer import DemoIssuer
 from broker.demo.ports import choose_port
+from broker.demo.story import Admin
 from broker.errors import ConfigurationError
 from broker.keys.envelope import load_or_make_kek
 from broker.policy.bundle import build_bundle
@@ -43,6 +45,7 @@ from broker.telemetry.logs import JsonFormatter
 PORT: Final = 8080
 ADMIN_PORT: Final = 9090
 ISSUER_PORT: Final = 9400
+_ADMIN_TOKEN: Final = "admin.secret"  # noqa: S105 — the name of a file
 _READY: Final = 60.0  # seconds; a first start compiles the policy and makes keys
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -65,6 +68,7 @@ class Stage:
     policies: Path
     configuration: Path
     clients: DemoClients
+    admin: Admin
     settings: Settings
     postgres: EmbeddedPostgres
     issuer: DemoIssuer
@@ -107,6 +111,7 @@ async def set_stage(folder: Path, policies: Path, progress: Progress) -> AsyncIt
             policies=policies,
             configuration=folder / "broker.yaml",
             clients=clients,
+            admin=Admin(f"http://{HOST}:{broker.admin_port}", load_secret(folder / _ADMIN_TOKEN)),
             settings=settings,
             postgres=postgres,
             issuer=issuer,
@@ -154,6 +159,7 @@ async def _start_broker(
 ) -> tuple[Settings, Broker]:
     kek = folder / "kek"
     load_or_make_kek(kek)
+    load_secret(folder / _ADMIN_TOKEN)
     telemetry = configure(otlp_endpoint=None, trace_ratio=0)
     for _ in range(_ATTEMPTS):
         port = choose_port(PORT)
@@ -164,6 +170,7 @@ async def _start_broker(
             admin_port=choose_port(ADMIN_PORT, taken={port}),
             policies=policies,
             clients=clients,
+            admin_token_file=folder / _ADMIN_TOKEN,
             database={"url": postgres.app_url, "owner_url": postgres.owner_url},
             kek_file=kek,
         )

@@ -2,10 +2,13 @@
 
     alice's token → checkout exchanges it for inventory → inventory exchanges that for ledger
 
+And how it ends: her access is cut, both of these tokens die, and she logs in again.
+
 Nothing is printed here. Each ``Hop`` says what was asked and answered, and whether that is what
 the story needs; who tells it decides how it looks.
 """
 
+import asyncio
 import base64
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -14,6 +17,7 @@ from typing import Any, Final, Protocol
 
 import httpx
 
+from broker.demo.cutoff import REASON, Cut, Introspected
 from broker.jose.compact import parse_compact
 from broker.jose.errors import JoseError
 from broker.jose.jwk import KeySet, load_keys
@@ -28,9 +32,19 @@ _ALGORITHMS: Final = ("ES256",)
 class TokenSource(Protocol):
     """Where a user's token comes from: the demo identity provider."""
 
+    issuer: str
+
     def issue(self, subject: str, *, audience: str, **claims: Any) -> str:  # noqa: ANN401 — claims
         """Return a signed token of ``subject``."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """Where operators reach the broker, and by what it knows them."""
+
+    url: str
+    token: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +102,17 @@ class Story:
         issuer: TokenSource,
         secrets: Mapping[str, str],
         client: httpx.AsyncClient,
+        *,
+        admin: Admin,
     ) -> None:
         self._broker = broker
+        self._admin = admin
         self._issuer = issuer
         self._secrets = secrets
         self._client = client
         self.token = issuer.issue(USER, audience="checkout")
         self.hops: list[Hop] = []
+        self.ending: list[Cut | Introspected] = []
 
     async def tell(self) -> AsyncIterator[Hop]:
         """Yield the two exchanges, then the three refusals. One that fails ends the story."""
@@ -132,6 +150,41 @@ class Story:
             expected=OAuthError.INVALID_REQUEST,
         )
 
+    async def cut_off(self) -> AsyncIterator[Cut | Introspected | Hop]:
+        """Yield the cut, what introspection says of both tokens, a refusal, and a new login."""
+        tokens = [hop.issued for hop in self.hops[:2]]
+        match tokens:
+            case [str() as first, str() as second]:
+                pass
+            case _:
+                return
+        asked = (("inventory", "checkout", first), ("ledger", "inventory", second))
+        before = [await self._introspect(client, token) for client, _, token in asked]
+        cut = await self._cut(least=len(tokens))
+        self.ending.append(cut)
+        yield cut
+        if not cut.is_as_expected:
+            return
+        for (client, issued_to, token), told in zip(asked, before, strict=True):
+            after = await self._introspect(client, token)
+            self.ending.append(Introspected(client, issued_to, told, after))
+            yield self.ending[-1]
+        yield await self._hop(
+            "inventory exchanges its token again",
+            "It worked a moment ago. Who was cut off is in the token, however often it was passed"
+            " on.",
+            Ask("inventory", "ledger", "ledger.read"),
+            first,
+            expected=OAuthError.INVALID_REQUEST,
+        )
+        await asyncio.sleep(max(0.0, cut.over_at - time.time()))
+        yield await self._hop(
+            "alice logs in again, and checkout exchanges her new token",
+            "What began before the cut is dead. What begins after it is not.",
+            Ask("checkout", "inventory", "inventory.read stock.read"),
+            self._issuer.issue(USER, audience="checkout"),
+        )
+
     async def faults(self) -> list[str]:
         """Return what is not as it should be, after all was told; nothing, when all is well.
 
@@ -141,6 +194,11 @@ class Story:
             f"{hop.title}: the answer was {hop.status}"
             for hop in self.hops
             if not hop.is_as_expected
+        ]
+        found += [
+            f"{type(told).__name__.lower()}: not as expected"
+            for told in self.ending
+            if not told.is_as_expected
         ]
         response = await self._client.get(f"{self._broker}/.well-known/jwks.json", timeout=_TIMEOUT)
         keys = load_keys(response.content, _ALGORITHMS)
@@ -174,6 +232,25 @@ class Story:
             once.issued or "",
             expected=OAuthError.INVALID_REQUEST,
         )
+
+    async def _cut(self, *, least: int) -> Cut:
+        order = {"scope": "subject", "issuer": self._issuer.issuer, "key": USER, "reason": REASON}
+        response = await self._client.post(
+            f"{self._admin.url}/admin/revocations",
+            json=order,
+            headers={"Authorization": f"Bearer {self._admin.token}"},
+            timeout=_TIMEOUT,
+        )
+        return Cut(order, least, response.status_code, _body(response))
+
+    async def _introspect(self, client_id: str, token: str) -> Mapping[str, Any]:
+        response = await self._client.post(
+            f"{self._broker}/introspect",
+            data={"token": token},
+            headers={"Authorization": self._basic(client_id)},
+            timeout=_TIMEOUT,
+        )
+        return _body(response)
 
     async def _hop(
         self, title: str, why: str, ask: Ask, presented: str, expected: OAuthError | None = None

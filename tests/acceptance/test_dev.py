@@ -128,6 +128,7 @@ def test_the_show_is_told_from_a_deep_folder_with_all_ports_taken(tmp_path: Path
     assert 0 == dev.wait(), dev.text
     assert "\x1b" not in dev.text
     assert all(len(line) <= 80 for line in dev.text.splitlines())
+    assert "not as expected" not in dev.text
     assert 2 == dev.text.count("is taken)")  # the broker's and the identity provider's
     shown = re.sub(r"\s+", " ", dev.text)
     for words in (
@@ -141,6 +142,12 @@ def test_the_show_is_told_from_a_deep_folder_with_all_ports_taken(tmp_path: Path
         "policy.scope_not_held",
         "delegation.depth_exceeded",
         "subject_token.audience_mismatch",
+        "201 ✓ 3 live tokens: 2 of checkout, 1 of inventory",
+        "✓ inventory asks about the token that checkout called it with before after",
+        "✓ ledger asks about the token that inventory called it with before after",
+        "active true false",
+        "subject_token.revoked",
+        "200 a new token",
         "Both tokens verify by the published keys, and every answer has its row.",
     ):
         assert words in shown
@@ -171,11 +178,13 @@ def test_it_serves_on_until_it_is_told_to_stop(folder: Path, start):
     dev.wait_for("depth.rego: live as")
     dev.wait_for("✓ checkout at inventory for alice", times=3)
     doctor, query = (run_printed(dev, command) for command in ("doctor", "audit query"))
+    revoke = run_printed(dev, "revoke --client checkout --reason leaked --dry-run")
     dev.process.send_signal(signal.SIGTERM)
 
     assert 0 == dev.wait(), dev.text
     assert "runs here and is ready" in doctor
     assert "policy.scope_not_held" in query
+    assert "would revoke client checkout" in revoke
     claims = [unverified_claims(answer["access_token"]) for answer in (first, second, third)]
     assert [120, 30, 30] == [each["exp"] - each["iat"] for each in claims]
     assert re.search(r"depth\.rego:\s*\d+", dev.text.partition("not live")[2])

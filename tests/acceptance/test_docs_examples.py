@@ -10,7 +10,6 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx
 import orjson
 import pytest
 import yaml
@@ -59,7 +58,7 @@ class Dev:
 
 @pytest.fixture
 async def dev(tmp_path: Path, opa: Path) -> AsyncIterator[Dev]:
-    """A reader's second terminal: `broker dev` has said that it serves."""
+    """A reader's second terminal: `broker dev` has told its story, and serves."""
     process = await asyncio.create_subprocess_exec(
         BIN / "broker",
         "dev",
@@ -71,9 +70,14 @@ async def dev(tmp_path: Path, opa: Path) -> AsyncIterator[Dev]:
         start_new_session=True,
     )
     assert process.stdout is not None
-    said = asyncio.create_task(process.stdout.read())
+    told = asyncio.Event()
+    said = asyncio.create_task(_listen(process.stdout, told))
     try:
-        yield Dev(tmp_path, await _ready(tmp_path / ".broker" / "broker.yaml", process, said))
+        async with asyncio.timeout(READY):
+            await told.wait()
+        assert process.returncode is None, await said
+        document = yaml.safe_load((tmp_path / ".broker" / "broker.yaml").read_text())
+        yield Dev(tmp_path, document)
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
@@ -81,22 +85,18 @@ async def dev(tmp_path: Path, opa: Path) -> AsyncIterator[Dev]:
         await said
 
 
-async def _ready(
-    path: Path, process: asyncio.subprocess.Process, said: "asyncio.Task[bytes]"
-) -> dict:
-    """Return the configuration that it runs with, once that can exchange."""
-    async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(READY):
-        while True:
-            assert process.returncode is None, (await said).decode()
-            try:
-                document = yaml.safe_load(path.read_text())  # noqa: ASYNC240 — a small file
-                admin = document["admin"]
-                url = f"http://{admin['host']}:{admin['port']}/health/ready"
-                if (await client.get(url)).status_code == 200:
-                    return document
-            except (OSError, httpx.HTTPError, TypeError):
-                pass
-            await asyncio.sleep(0.1)
+async def _listen(output: asyncio.StreamReader, told: asyncio.Event) -> str:
+    """Return all that is printed; ``told`` is set at the end of the story, or of the process.
+
+    At the end of the story the user is cut off: a token that was fetched before is dead then.
+    """
+    lines = []
+    async for line in output:
+        lines.append(line.decode())
+        if "Ctrl-C stops it all" in lines[-1]:
+            told.set()
+    told.set()
+    return "".join(lines)
 
 
 @pytest.mark.timeout(240)

@@ -16,6 +16,7 @@ def document(folder: Path, **overrides: Any) -> dict[str, Any]:
         "admin_port": 9090,
         "policies": folder / "policies",
         "clients": load_clients(folder / "clients"),
+        "admin_token_file": folder / "admin.secret",
         "database": {"url": "postgresql://broker_app@/broker?host=/s"},
         "kek_file": folder / "kek",
     }

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from broker.demo.story import Ask, Hop
+from broker.demo.cutoff import Cut, Introspected
+from broker.demo.story import Admin, Ask, Hop
 from broker.oauth import OAuthError
 
 
@@ -46,3 +47,51 @@ def test_a_hop_does_not_show_its_tokens():
 
     assert "secret-token" not in told
     assert "'token'" not in told
+
+
+ACTIVE = {"active": True, "scope": "inventory.read", "act": {}, "aud": "inventory", "exp": 1}
+INACTIVE = {"active": False}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        pytest.param(ACTIVE, INACTIVE, True, id="told-everything-and-then-nothing"),
+        pytest.param(ACTIVE, ACTIVE, False, id="still-active"),
+        pytest.param(INACTIVE, INACTIVE, False, id="never-active"),
+        pytest.param({"active": True}, INACTIVE, False, id="told-too-little"),
+        pytest.param(ACTIVE, {**ACTIVE, "active": False}, False, id="told-too-much"),
+        pytest.param(ACTIVE, {}, False, id="no-answer"),
+    ],
+)
+def test_an_introspection_knows_whether_the_token_died(before, after, expected: bool):
+    """RFC 7662 §2.2: of a token that is not active nothing is said but that."""
+    assert expected is Introspected("inventory", "checkout", before, after).is_as_expected
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        pytest.param(201, {"hits": {"tokens": 2}}, True, id="both"),
+        pytest.param(201, {"hits": {"tokens": 3}}, True, id="and-another"),
+        pytest.param(201, {"hits": {"tokens": 1}}, False, id="one-got-away"),
+        pytest.param(201, {"hits": None}, False, id="not-counted"),
+        pytest.param(503, {"error": "temporarily_unavailable"}, False, id="not-revoked"),
+    ],
+)
+def test_a_cut_knows_whether_it_hit(status: int, body: dict[str, Any], expected: bool):
+    """The story knows of two tokens; each has to be among what was hit."""
+    assert expected is Cut({}, 2, status, body).is_as_expected
+
+
+def test_a_login_counts_as_later_in_the_next_second():
+    """``iat`` is in whole seconds: one in the second of the cut could be from before it."""
+    body = {"rule": {"not_before": "2026-01-02T03:04:05.000001+00:00"}}
+
+    assert 1767323046 == Cut({}, 2, 201, body).over_at
+
+
+def test_the_admin_s_token_is_not_shown():
+    """Neither by what holds it nor in what was answered."""
+    assert "secret" not in repr(Admin("http://127.0.0.1:9090", "secret"))
+    assert "secret" not in repr(Introspected("a", "b", {"active": "secret"}, {}))
