@@ -191,3 +191,16 @@ async def test_without_a_key_of_ours_our_tokens_cannot_be_judged():
 
     with pytest.raises(KeysUnavailable):
         await empty.key_source(empty.find(BROKER_ISSUER)).keys("k", "ES256")
+
+
+async def test_an_issuer_without_keys_is_not_waited_for():
+    """It has opaque tokens alone, so there is nothing to load before a broker is ready."""
+    introspection = {"endpoint": "https://idp.test/i", "client_id": "b", "client_secret": "s"}
+    values = {"issuer": IDP, "alias": "idp", "algorithms": [], "introspection": introspection}
+    one = TrustedIssuer.model_validate(values)
+    found = registry([one])
+    await found.load_all()
+
+    assert (True, None) == (found.status()[0].loaded, found.status()[0].fault)
+    with pytest.raises(KeysUnavailable):
+        await found.key_source(one).keys(None, "ES256")
