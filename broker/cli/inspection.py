@@ -16,8 +16,9 @@ from broker.keys.envelope import load_kek
 from broker.oauth import AuthMethod
 from broker.policy.bundle import build_bundle, load_bundle
 from broker.policy.grants import check_grants, read_grants
-from broker.settings import Introspection, Settings, load_settings
+from broker.settings import Introspection, Keys, Settings, load_settings
 from broker.settings.problems import render_path
+from broker.settings.secret_file import read_secret
 
 _EXAMPLE_ISSUER = "add who issues the tokens that are presented, under issuers"
 _SECRET_METHODS = frozenset({AuthMethod.CLIENT_SECRET_BASIC, AuthMethod.CLIENT_SECRET_POST})
@@ -83,12 +84,7 @@ def _parties_missing(settings: Settings) -> Iterator[Finding]:
 
 
 def _files(settings: Settings) -> Iterator[Finding]:
-    if settings.keys.kek_file is not None:
-        try:
-            load_kek(settings.keys.kek_file)
-            yield good("keys.kek_file", "32 bytes")
-        except ConfigurationError as error:
-            yield from read_problems(error)
+    yield from _key_files(settings.keys)
     if settings.admin.token_file is not None:
         yield _token_file(settings.admin.token_file)
     for party in parties(settings.issuers, settings.clients):
@@ -108,6 +104,24 @@ def _introspection(alias: str, asked: Introspection) -> Iterator[Finding]:
         yield from read_problems(error)
     if asked.ca_file is not None:
         yield _ca_file(f"ca_file of {name}", asked.ca_file)
+
+
+def _key_files(keys: Keys) -> Iterator[Finding]:
+    keks = {"keys.kek_file": keys.kek_file, "keys.second_kek_file": keys.second_kek_file}
+    for setting, file in keks.items():
+        if file is not None:
+            try:
+                load_kek(file, setting=setting)
+                yield good(setting, "32 bytes")
+            except ConfigurationError as error:
+                yield from read_problems(error)
+    if keys.pkcs11 is not None:
+        setting, remedy = "keys.pkcs11.pin_file", "write the user PIN into it"
+        try:
+            read_secret(keys.pkcs11.pin_file, setting=setting, remedy=remedy)
+            yield good(setting, "readable by the broker alone")
+        except ConfigurationError as error:
+            yield from read_problems(error)
 
 
 def _token_file(path: Path) -> Finding:

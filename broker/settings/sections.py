@@ -116,7 +116,7 @@ class Keys(Section):
                 ("pkcs11",), "is required with provider: pkcs11: module, token_label and pin_file"
             )
         if self.second_kek_file is not None and self.kek_file is None:
-            yield Problem(("second_kek_file",), "is only for beside kek_file")
+            yield Problem(("second_kek_file",), "is only beside kek_file, while one replaces the other")
         if self.second_kek_file is not None and self.second_kek_file == self.kek_file:
             yield Problem(("second_kek_file",), "is the same as kek_file; remove it")
 

@@ -122,6 +122,18 @@ def test_private_key_jwt_is_recommended(tmp_path: Path):
         pytest.param(kek(None), "keys.kek_file", "does not exist", id="kek-missing"),
         pytest.param(kek("c2hvcnQ="), "keys.kek_file", "holds 5 bytes", id="kek-short"),
         pytest.param(kek("k" * 44, 0o644), "keys.kek_file", "everybody can read", id="kek-open"),
+        pytest.param(
+            setting("keys.second_kek_file", "absent"),
+            "keys.second_kek_file",
+            "does not exist",
+            id="second-kek-missing",
+        ),
+        pytest.param(
+            setting("keys.pkcs11", {"module": "m", "token_label": "t", "pin_file": "absent"}),
+            "keys.pkcs11.pin_file",
+            "does not exist",
+            id="pin-missing",
+        ),
         pytest.param(admin_token(None), "admin.token_file", "cannot be read", id="no-admin-token"),
         pytest.param(admin_token("1234"), "admin.token_file", "guessed", id="weak-admin-token"),
         pytest.param(
