@@ -11,6 +11,7 @@ from tests.jwts import (
     BROKER_ISSUER,
     IDP,
     STRANGERS_KEY,
+    b64url,
     jwt,
     subject_jwt,
     unverified_claims,
