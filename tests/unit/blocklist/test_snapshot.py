@@ -317,6 +317,14 @@ def test_what_nothing_can_meet_any_more_is_forgotten_and_no_key_is():
     assert len(Scope) + 2 == len(snapshot.without_obsolete(NOW - 4 * HOUR))
 
 
+def test_what_is_revoked_again_is_remembered_from_then_on():
+    """A second revocation of one token kills no more; it is the younger one that stays."""
+    first, again = (revocation(Scope.TXN, seq=n, key="t", at=NOW + n * HOUR) for n in (1, 2))
+
+    assert [again] == list(Snapshot.build([first, again]))
+    assert [again] == list(Snapshot.build([again, first]))
+
+
 def storm(count: int) -> list[Rule]:
     """That many rules on as many things, of every scope that has a key."""
     scopes = [scope for scope in Scope if scope not in WITHOUT_KEY]
