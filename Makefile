@@ -14,7 +14,7 @@ PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check --no-input
 ## Use
 help: ## list what can be made
 	@awk 'BEGIN { FS = ":.*## " } /^## / { printf "%s%s\n", gap, substr($$0, 4); gap = "\n" } \
-		/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+		/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/run .tools/opa ## start everything, show exchanges, keep serving; ARGS=--once stops after the show
 	@exec .venv/bin/broker dev $(ARGS)
@@ -32,6 +32,9 @@ policy: .venv/dev .tools/opa ## opa fmt, check and test, with every line covered
 bench: .venv/dev .tools/opa ## measure exchanges and the audit writer, as JSON; ARGS choose how long
 	@exec scripts/bench $(ARGS)
 
+drill-rotation: .venv/dev .tools/oauth-clients/made ## a hundred key rotations under load, with verifiers that cache; JSON
+	@exec .venv/bin/python -m bench.rotation $(ARGS)
+
 format: .venv/dev .tools/opa ## rewrite Python and Rego the way lint wants them
 	@.venv/bin/ruff format --quiet . && .venv/bin/ruff check --quiet --fix-only .
 	@.tools/opa fmt --write policies
@@ -48,7 +51,7 @@ hooks: ## run the quick checks before every commit in this clone
 clean: ## remove what was installed and made, the development database too
 	@rm -rf .venv .tools .broker dist .*_cache .hypothesis
 
-.PHONY: help run test lint policy bench format docs requirements hooks clean
+.PHONY: help run test lint policy bench drill-rotation format docs requirements hooks clean
 
 # What the targets above stand on, in the order in which it is made.
 

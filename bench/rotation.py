@@ -34,8 +34,8 @@ async def measure(server: EmbeddedPostgres, folder: Path, rotations: int) -> dic
         "seconds": round(outcome.seconds, 1),
         "schedule_seconds": {
             "cache": pace.cache,
-            "publish_before": pace.publish_before,
-            "publish_after": pace.publish_after,
+            "publish_before": round(pace.publish_before, 3),
+            "publish_after": round(pace.publish_after, 3),
         },
         "pauses": outcome.pauses,
         "keys_that_signed": len(outcome.signers),

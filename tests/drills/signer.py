@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from uvloop import new_event_loop
 
 from broker.audit.commit import AuditTrail
 from broker.audit.uuid7 import build_uuid7
@@ -97,4 +98,5 @@ async def main(url: str, kek: str, every: str, before: str, after: str, poll: st
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(main(*sys.argv[1:]))

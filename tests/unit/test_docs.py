@@ -221,7 +221,7 @@ def test_a_whole_configuration_is_accepted(text: str, tmp_path: Path) -> None:
 def test_the_example_names_every_key(tmp_path: Path) -> None:
     """Whoever copies from the example finds every key that there is."""
     settings = _load(tmp_path, EXAMPLE.read_text("utf-8"))
-    named = set(re.findall(r"[a-z_]+(?=:)", EXAMPLE.read_text("utf-8")))
+    named = set(re.findall(r"[a-z0-9_]+(?=:)", EXAMPLE.read_text("utf-8")))
     # Inline keys are long, a server has an address of its own; the comments speak of them.
     spoken_of = {"jwks", "jwks_file", "url"}
 
