@@ -90,6 +90,22 @@ def admin_token(text: str | None) -> Change:
     return change
 
 
+def asked(text: str | None, mode: int = 0o600, **introspection: Any) -> Change:
+    """Have the identity provider asked about its tokens, with this client secret in a file."""
+
+    def change(document: dict[str, Any], folder: Path) -> None:
+        if text is not None:
+            (folder / "idp.secret").write_text(text)
+            (folder / "idp.secret").chmod(mode)
+        issuer(document, IDP)["introspection"] = {
+            "endpoint": f"{IDP}/introspect",
+            "client_id": "broker",
+            "client_secret_file": "idp.secret",
+        } | introspection
+
+    return change
+
+
 def test_a_good_configuration_is_good(tmp_path: Path):
     """Exit code 0; nothing outside was asked, for the database that it names does not exist."""
     result = diagnose("check", configured(tmp_path))
@@ -133,6 +149,24 @@ def test_private_key_jwt_is_recommended(tmp_path: Path):
             "keys.pkcs11.pin_file",
             "does not exist",
             id="pin-missing",
+        ),
+        pytest.param(
+            asked(None),
+            "introspection of issuer idp.client_secret_file",
+            "does not exist",
+            id="no-secret-to-ask-with",
+        ),
+        pytest.param(
+            asked("secret", 0o644),
+            "introspection of issuer idp.client_secret_file",
+            "everybody can read",
+            id="open-secret-to-ask-with",
+        ),
+        pytest.param(
+            asked("secret", ca_file="absent.pem"),
+            "ca_file of introspection of issuer idp",
+            "holds no certificate",
+            id="no-anchor-to-ask-with",
         ),
         pytest.param(admin_token(None), "admin.token_file", "cannot be read", id="no-admin-token"),
         pytest.param(admin_token("1234"), "admin.token_file", "guessed", id="weak-admin-token"),
@@ -271,3 +305,19 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path):
 
     assert 2 == result.exit_code
     assert "nowhere.yaml" in findings(result)[0]["subject"]
+
+
+def test_an_issuer_with_opaque_tokens_alone_needs_no_keys(tmp_path: Path):
+    """It is asked, so there is nothing to verify with and nothing to miss."""
+
+    def keyless(document: dict[str, Any], folder: Path) -> None:
+        asked("secret")(document, folder)
+        del issuer(document, IDP)["jwks"]
+        issuer(document, IDP)["algorithms"] = []
+
+    result = diagnose("check", configured(tmp_path, keyless))
+    found = {each["subject"]: each["text"] for each in findings(result)}
+
+    assert 0 == result.exit_code
+    assert "asks about tokens: opaque" == found["introspection of issuer idp"]
+    assert "keys of issuer idp" not in found
