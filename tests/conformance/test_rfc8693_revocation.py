@@ -57,6 +57,11 @@ async def outcome(broker, token, client, audience="svc-b") -> str:
     return assert_refused(response, response.json()["error"], response.status_code)
 
 
+async def active(broker, token, client) -> bool:
+    """Whether introspection says so."""
+    return (await broker.introspect(token, auth=basic(client))).json()["active"]
+
+
 @pytest.mark.row("TX-2.1-19", "RV-2.1-07", "CVE-2026-9097", "TX-2.2.2-01")
 async def test_s2_1_a_revoked_subject_token_takes_along_all_that_was_made_of_it(broker, revoke):
     """RFC 8693 §2.1 leaves it open; ours cascades: itself, child and grandchild, and no other."""
@@ -73,6 +78,11 @@ async def test_s2_1_a_revoked_subject_token_takes_along_all_that_was_made_of_it(
     ]
     assert "issued" == await outcome(broker, second, "svc-a")
     assert "issued" == await outcome(broker, sibling, "svc-b", "svc-c")
+    assert [False, False, True] == [
+        await active(broker, child, "svc-b"),
+        await active(broker, grandchild, "svc-c"),
+        await active(broker, sibling, "svc-b"),
+    ]
     assert ["subject_token.revoked"] * 3 == (await broker.audited())[3:6]
     assert [seq] * 3 == [record["revocation"] for record in (await broker.records())[3:6]]
 
@@ -148,5 +158,6 @@ async def test_s2_1_a_revoked_client_gets_nothing_and_what_it_got_is_dead(broker
     assert "Client authentication failed." == assert_refused(response, "invalid_client", 401)
     assert "Basic" == response.headers["www-authenticate"].split()[0]
     assert REVOKED == await outcome(broker, got, "svc-b", "svc-c")
+    assert not await active(broker, got, "svc-b")
     assert "issued" == await outcome(broker, subject_jwt(), "svc-a")
     assert "client.revoked" == (await broker.audited())[1]
