@@ -125,7 +125,7 @@ class Ledger:
 
     async def _read(self, *matters: Any) -> list[Rule]:  # noqa: ANN401 — SQLAlchemy's conditions
         query = select(*_COLUMNS).where(*matters).order_by(revocation.c.seq).limit(_PAGE)
-        # A standby may not have yet what was revoked; no connection to one is made (``NotDurable``).
+        # A standby may lack what was revoked, and no connection to one is made (``NotDurable``).
         async with self._connection() as connection:
             return [_rule(row) for row in await connection.execute(query)]
 
