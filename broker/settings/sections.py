@@ -116,7 +116,8 @@ class Keys(Section):
                 ("pkcs11",), "is required with provider: pkcs11: module, token_label and pin_file"
             )
         if self.second_kek_file is not None and self.kek_file is None:
-            yield Problem(("second_kek_file",), "is only beside kek_file, while one replaces the other")
+            text = "is only beside kek_file, while one replaces the other"
+            yield Problem(("second_kek_file",), text)
         if self.second_kek_file is not None and self.second_kek_file == self.kek_file:
             yield Problem(("second_kek_file",), "is the same as kek_file; remove it")
 

@@ -5,8 +5,8 @@ Why: a private key on a PKCS#11 token never leaves it, so the row has a referenc
 Locks: ACCESS EXCLUSIVE on ``signing_key`` for the time it takes to add two columns to a table of a
 few rows, whose defaults are constants.
 
-Yesterday's code: writes no ``provider`` and so gets ``postgresql``, which is what it makes. A key on
-a token has empty ciphertexts there, which do not open: it logs that and goes on with its others.
+Yesterday's code: writes no ``provider`` and so gets ``postgresql``, which is what it makes. A key
+on a token has empty ciphertexts there, which do not open: it logs that and goes on with others.
 Configure ``keys.provider: pkcs11`` after the last replica of it is gone.
 """
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from broker.errors import ParseRejected, Reason
 from broker.clients.form import parse_form
+from broker.errors import ParseRejected, Reason
 from broker.oauth import MAX_BODY, MAX_PARAMETERS
 
 # Whatever a form can carry: NUL is refused, and a lone surrogate is no Unicode text.
