@@ -51,22 +51,15 @@ def mint(
     target = permit.targets[0]
     key = keys.signing_key(target.algorithm)
     claims = build_claims(permit, issuer=issuer, id=id, now=now)
-    # Nothing in a header says where keys are, or asks for an extension.
-    header = {"alg": key.algorithm, "kid": key.kid, "typ": TYP_ACCESS_TOKEN}
-    token, digest = "", b""
+    payload, reference = orjson.dumps(claims), None
     if target.format == "reference":
-        token = secrets.token_urlsafe(REFERENCE_BYTES)
-        digest = hashlib.sha256(token.encode("ascii")).digest()
-        # Whose record it is (as in RFC 9449 §4.2), so that no copy of it makes another token.
-        header |= {"typ": TYP_REFERENCE, "ath": base64url.encode(digest)}
-    signed = sign_compact(key, header, orjson.dumps(claims))
-    if len(signed) > MAX_ISSUED_TOKEN:
-        raise MintRejected(Reason.MINT_TOKEN_TOO_LARGE)
-    reference = Reference(digest, id, signed, key.kid, permit.expires_at) if token else None
+        token, reference = _make_reference(key, payload, id=id, expires_at=permit.expires_at)
+    else:
+        token = _sign(key, payload, typ=TYP_ACCESS_TOKEN)
     return SignedToken(
         permit=permit,
         id=id,
-        token=token or signed,
+        token=token,
         txn=claims["txn"],
         kid=key.kid,
         issued_at=now.replace(microsecond=0),
@@ -74,3 +67,26 @@ def mint(
         claims=claims,
         reference=reference,
     )
+
+
+def _make_reference(
+    key: SigningKey,
+    payload: bytes,
+    *,
+    id: str,  # noqa: A002 — the claim's meaning
+    expires_at: datetime,
+) -> tuple[str, Reference]:
+    """Return a text that says nothing, and what it stands for."""
+    token = secrets.token_urlsafe(REFERENCE_BYTES)
+    digest = hashlib.sha256(token.encode("ascii")).digest()
+    # Whose record it is (as in RFC 9449 §4.2), so that no copy of it makes another token.
+    record = _sign(key, payload, typ=TYP_REFERENCE, ath=base64url.encode(digest))
+    return token, Reference(digest, id, record, key.kid, expires_at)
+
+
+def _sign(key: SigningKey, payload: bytes, **header: str) -> str:
+    # Nothing in a header of ours says where keys are, or asks for an extension.
+    signed = sign_compact(key, {"alg": key.algorithm, "kid": key.kid, **header}, payload)
+    if len(signed) > MAX_ISSUED_TOKEN:
+        raise MintRejected(Reason.MINT_TOKEN_TOO_LARGE)
+    return signed
