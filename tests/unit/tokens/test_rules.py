@@ -319,6 +319,8 @@ async def test_a_key_is_named_by_itself_and_not_by_what_a_header_says_of_it():
     key = KEYS[IDP]
     kid = public_jwk(key)["kid"]
     named, unnamed = subject_jwt(), subject_jwt(header={"kid": ABSENT})
+    renamed = {"jwks": {"keys": [public_jwk(key, alg="ES256", kid="k-1")]}}
+    by_name = await subject(unnamed, verifier=verifier(rules={IDP: renamed}))
     bare = {"jwks": {"keys": [public_jwk(key, alg="ES256", kid=ABSENT)]}}
     nameless = verifier(rules={IDP: bare})
     by_thumbprint = await subject(unnamed, verifier=nameless)
@@ -327,6 +329,7 @@ async def test_a_key_is_named_by_itself_and_not_by_what_a_header_says_of_it():
         (verified.kid, verified.key_id)
         for verified in (await subject(named), await subject(unnamed))
     ]
+    assert ("k-1", key_entry(IDP, "k-1")) == (by_name.kid, by_name.key_id)
     # Without a name of its own, by its thumbprint, which here is what it is called elsewhere.
     assert (None, key_entry(IDP, kid)) == (by_thumbprint.kid, by_thumbprint.key_id)
 
