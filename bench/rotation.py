@@ -2,8 +2,10 @@
 
 Each process is paused now and then where it stands (SIGSTOP), whoever leads at the time. The
 verifiers are PyJWT's and jose's clients with their own caches, neither of which asks again for a
-key that it does not find. Prints JSON: how many tokens each verified, and what failed, which is to
-be nothing.
+key that it does not find. Then three brokers serve, and the key that signs is revoked by command.
+
+Prints JSON: how many tokens each verifier took, what failed, which is to be nothing, and how long
+after the command each broker refused what the revoked key had signed.
 """
 
 import argparse
@@ -17,7 +19,9 @@ from pathlib import Path
 
 from broker.db.embedded import EmbeddedPostgres
 from broker.db.migrate import migrate
+from tests.drills.emergency import withdraw
 from tests.drills.rotation import Pace, drill, has_jose, judge
+from tests.server import BrokerProcess, write_configuration
 
 
 async def measure(server: EmbeddedPostgres, folder: Path, rotations: int) -> dict:
@@ -50,13 +54,43 @@ async def measure(server: EmbeddedPostgres, folder: Path, rotations: int) -> dic
     }
 
 
+def start(folder: Path, database_url: str) -> BrokerProcess:
+    folder.mkdir()
+    audit = {"deadline": "10s", "unauthenticated_refusals": "100000/1m"}
+    return BrokerProcess(write_configuration(folder, database_url, audit=audit))
+
+
+def revoke(server: EmbeddedPostgres, folder: Path) -> dict:
+    """Measure the emergency on brokers as they are."""
+    replicas = [start(folder / f"broker-{number}", server.app_url) for number in range(3)]
+    try:
+        for replica in replicas:
+            replica.wait_ready()
+        seen = asyncio.run(withdraw(replicas))
+    finally:
+        for replica in replicas:
+            replica.stop()
+    return {
+        "processes": len(replicas),
+        "command_seconds": round(seen.command, 2),
+        "refused_everywhere_after_seconds": round(max(seen.refused), 3),
+        "exchanges_meanwhile": dict(seen.statuses),
+        "new_key_was_published": seen.signers <= seen.known - {seen.bad},
+    }
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rotations", type=int, default=100)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, EmbeddedPostgres(Path(folder, "db")) as server:
-        migrate(server.owner_url)
-        result = asyncio.run(measure(server, Path(folder), arguments.rotations))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with EmbeddedPostgres(folder / "db") as server:
+            migrate(server.owner_url)
+            result = asyncio.run(measure(server, folder, arguments.rotations))
+        with EmbeddedPostgres(folder / "other-db") as server:
+            migrate(server.owner_url)
+            result["emergency"] = revoke(server, folder)
     print(json.dumps(result, indent=2))
     return 1 if result["verification_failures"] or result["history_is_wrong"] else 0
 

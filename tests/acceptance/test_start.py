@@ -78,6 +78,29 @@ def test_a_key_encryption_key_that_opens_nothing_does_not_start(
     assert "keys.kek_file" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("content", "mode", "said"),
+    [
+        pytest.param("", 0o600, "is empty", id="empty"),
+        pytest.param("c2hvcnQ=", 0o600, "holds 5 bytes, and 32 are needed", id="short"),
+        pytest.param("k" * 44, 0o644, "everybody can read", id="world-readable"),
+    ],
+)
+def test_a_key_encryption_key_that_is_none_does_not_start(
+    postgres: EmbeddedPostgres, tmp_path: Path, content: str, mode: int, said: str
+) -> None:
+    """Ours: with a sentence that says what is wrong with the file, and what to do."""
+    config = write_configuration(tmp_path, postgres.app_url)
+    (tmp_path / "kek").write_text(content)
+    (tmp_path / "kek").chmod(mode)
+    result = serve(config)
+
+    assert 2 == result.returncode, result.stderr
+    assert said in " ".join(result.stderr.split())
+    assert "keys.kek_file" in result.stderr
+    assert "chmod 600" in result.stderr
+
+
 def test_a_port_that_is_taken_is_named(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
     """Ours: no second broker answers half of the requests."""
     with socket.socket() as taken:

@@ -2,20 +2,17 @@
 
 import asyncio
 import base64
-import time
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.clients.libraries import NOT_RUN
 from tests.drills.conftest import Start
-from tests.drills.load import PATIENT, exchange, load, run_broker
+from tests.drills.emergency import withdraw
+from tests.drills.load import PATIENT
 from tests.drills.rotation import Pace, drill, has_jose, judge
 from tests.fixtures.postgres import OneDatabase
-from tests.jwts import unverified_header
-from tests.server import KEK, BrokerProcess, eventually
-from tests.wire import basic, exchange_form
+from tests.server import KEK
 
 pytestmark = pytest.mark.drill
 
@@ -56,54 +53,13 @@ async def test_a_key_is_withdrawn_from_every_process_under_load(
     for process in replicas:
         await asyncio.to_thread(process.wait_ready)
 
-    async with httpx.AsyncClient(timeout=20) as client:
-        issued = await exchange(client, replicas[0].url, exchange_form(), basic())
-        token = issued.body["access_token"]
-        bad = unverified_header(token)["kid"]
-        onward = exchange_form(subject_token=token, audience="svc-c")
+    seen = await withdraw(replicas)
 
-        async def taken(process: BrokerProcess) -> bool:
-            answer = await exchange(client, process.url, onward, basic("svc-b"))
-            return answer.status == 200
-
-        async def published(process: BrokerProcess) -> set[str]:
-            document = (await client.get(f"{process.url}/.well-known/jwks.json")).json()
-            return {key["kid"] for key in document["keys"]}
-
-        async def active(process: BrokerProcess) -> str:
-            answer = await exchange(client, process.url, exchange_form(), basic())
-            return str(unverified_header(answer.body["access_token"])["kid"])
-
-        assert all([await taken(process) for process in replicas])
-        before = await published(replicas[0])
-        async with load(lambda: replicas[0].url, connections=2) as seen:
-            await seen.more(200, 10)
-            command = ("keys", "revoke", bad, "--reason", "drill 10")
-            config = ("--config", str(replicas[0].config))
-            code, output = await run_broker(*command, *config, json=True)
-            revoked = time.monotonic()
-            assert 0 == code, output
-
-            async def withdrawn(process: BrokerProcess) -> float:
-                async def gone() -> bool:
-                    return (
-                        not await taken(process)
-                        and bad not in await published(process)
-                        and bad != await active(process)
-                    )
-
-                await eventually(gone, seconds=60)
-                return time.monotonic() - revoked
-
-            took = await asyncio.gather(*map(withdrawn, replicas))
-            await seen.more(200, 10)
-
-        assert max(took) < REFUSED_WITHIN, took
-        # The standby was known to everybody: nothing that is new to verifiers signs.
-        (signer,) = {await active(process) for process in replicas}
-        assert signer in before - {bad}
-        assert {200} == set(seen.statuses)
-        assert [] == seen.broken
-    ours = {key["kid"]: key["state"] for key in output if key["algorithm"] == "ES256"}
-    assert [signer] == [kid for kid, state in ours.items() if state == "active"]
-    assert bad not in ours
+    assert max(seen.refused) < REFUSED_WITHIN, seen.refused
+    # The standby was known to everybody: nothing that is new to verifiers signs.
+    (signer,) = seen.signers
+    assert signer in seen.known - {seen.bad}
+    assert [signer] == [kid for kid, state in seen.states.items() if state == "active"]
+    assert seen.bad not in seen.states
+    assert {200} == set(seen.statuses)
+    assert [] == seen.broken

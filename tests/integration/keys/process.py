@@ -8,7 +8,7 @@ import orjson
 
 from broker.db.engine import Database
 from broker.keys.envelope import Envelope
-from broker.keys.keyring import Keyring
+from broker.keys.keyring import POLL, Keyring
 from broker.keys.provider import KeyProvider, KeyProviders
 from broker.keys.rotation import Schedule
 from broker.keys.rotator import Rotator
@@ -33,6 +33,7 @@ class Process:
         provider: KeyProvider | None = None,
         schedule: Schedule = SLOW,
         algorithms: tuple[str, ...] = ("ES256",),
+        poll: timedelta = POLL,
     ) -> None:
         self.database = Database(url)
         self.store = KeyStore(self.database)
@@ -45,6 +46,7 @@ class Process:
             self.providers,
             self.rotator,
             algorithms=algorithms,
+            poll=poll,
             monotonic=lambda: self.now,
         )
 

@@ -1,7 +1,10 @@
 """Signing keys that processes share: one state, in force everywhere, whoever changed it."""
 
 import asyncio
+import dataclasses
 from collections.abc import Mapping
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -14,11 +17,13 @@ from broker.jose.sign import generate_signing_key, sign_compact
 from broker.jose.verify import verify_signature
 from broker.keys.envelope import Envelope
 from broker.keys.keyring import READY_WITHIN, STALE_AFTER
+from broker.keys.provider import ProviderUnavailable
 from broker.keys.rotation import KeyState, TooEarly, forced_promotion
 from broker.keys.rotator import Rotator
 from broker.keys.store import GenerationLost, KeyStore, NewKey, StoreUnavailable
 from tests.fixtures.postgres import execute
 from tests.integration.keys.process import AT_ONCE, SLOW, Process
+from tests.server import eventually
 
 
 def states(clean) -> list[tuple[str, str]]:
@@ -223,6 +228,71 @@ async def test_without_a_database_the_old_keys_stay_until_they_are_stale(start, 
     assert before == process.signs_with()
 
 
+async def test_a_rotation_while_the_database_is_away_waits_loudly(start, tmp_path, caplog):
+    """The active key signs on; each round says so, and the next one that can does what is due."""
+    process = start(schedule=AT_ONCE, poll=timedelta(milliseconds=10))
+    await process.keyring.load()
+    await process.keyring.refresh()
+    before, store = process.signs_with(), process.store
+    away = KeyStore(Database(f"postgresql://broker_app@/broker?host={tmp_path}"))
+    process.keyring._store = away
+    object.__setattr__(process.rotator, "store", away)
+    stop = asyncio.Event()
+    running = asyncio.create_task(process.keyring.run(stop))
+
+    async def told() -> bool:
+        return len(caplog.records) >= 3
+
+    async def rotated() -> bool:
+        return process.signs_with() != before
+
+    await eventually(told)
+    meanwhile = process.signs_with()
+    process.keyring._store = store
+    object.__setattr__(process.rotator, "store", store)
+    await eventually(rotated)
+    stop.set()
+    await running
+
+    assert before == meanwhile
+    assert "the old ones sign on" in caplog.text
+
+
+async def test_keys_of_one_algorithm_that_cannot_be_made_hold_up_no_other(start, caplog):
+    """Each rotates by itself; what fails is told by its algorithm and tried again."""
+    process = start(
+        schedule=AT_ONCE, algorithms=("ES256", "Ed25519"), poll=timedelta(milliseconds=10)
+    )
+    await process.keyring.load()
+    await process.keyring.refresh()
+    before = [process.signs_with(name) for name in ("ES256", "Ed25519")]
+    make = process.providers.make
+
+    async def make_others(algorithm: str, beside: Any) -> Any:
+        if algorithm == "ES256":
+            raise ProviderUnavailable("unplugged")
+        return await make(algorithm, beside)
+
+    rotator = dataclasses.replace(
+        process.rotator, providers=SimpleNamespace(make=make_others, open=process.providers.open)
+    )
+    process.keyring._rotator = rotator
+    stop = asyncio.Event()
+    running = asyncio.create_task(process.keyring.run(stop))
+
+    async def rotated() -> bool:
+        return process.signs_with("Ed25519") != before[1]
+
+    await eventually(rotated)
+    stop.set()
+    await running
+
+    assert before[0] == process.signs_with("ES256")
+    assert {"ES256"} == {
+        record.algorithm for record in caplog.records if "rotation that is due" in record.message
+    }
+
+
 async def test_before_the_first_load_nothing_is_signed_and_nothing_verifies(start):
     """Not ready, and an empty set."""
     process = start()
@@ -297,19 +367,20 @@ async def test_what_is_published_has_no_private_member(start):
     assert before.etag != process.keyring.jwks().etag
 
 
-async def test_our_own_tokens_verify_with_the_keyring(start):
+@pytest.mark.parametrize("algorithm", ["ES256", "Ed25519", "EdDSA"])
+async def test_our_own_tokens_verify_with_the_keyring(start, algorithm):
     """Signed by one process, accepted by the other, also with a key that is retiring."""
-    first, second = start(), start()
+    first, second = start(algorithms=(algorithm,)), start(algorithms=(algorithm,))
     await first.keyring.load()
-    signer = first.signs_with()
-    key = first.keyring.signing_key("ES256")
-    token = sign_compact(key, {"alg": "ES256", "kid": signer}, b"{}")
-    await first.rotator.rotate_forced("ES256")
+    signer = first.signs_with(algorithm)
+    key = first.keyring.signing_key(algorithm)
+    token = sign_compact(key, {"alg": algorithm, "kid": signer}, b"{}")
+    await first.rotator.rotate_forced(algorithm)
     await first.keyring.refresh()
     await second.keyring.load()
 
     jws = parse_compact(token)
-    verified = verify_signature(jws, second.keyring.verification_keys(), ["ES256"])
+    verified = verify_signature(jws, second.keyring.verification_keys(), [algorithm])
 
-    assert signer not in {first.signs_with(), second.signs_with()}
-    assert {"alg": "ES256", "kid": signer} == verified.header
+    assert signer not in {first.signs_with(algorithm), second.signs_with(algorithm)}
+    assert {"alg": algorithm, "kid": signer} == verified.header
