@@ -61,7 +61,8 @@ def issuer() -> Issuer:
 
 def introspector(issuer: Issuer, **settings: Any) -> Introspector:
     """Who asks it."""
-    values = {"endpoint": "https://idp.test/i", "client_id": "b", "client_secret": "s"} | settings
+    values = {"endpoint": "https://idp.test/i", "client_id": "b", "client_secret": "s"}
+    values |= {"deadline": "3s"} | settings
     return Introspector(
         "idp",
         Introspection.model_validate(values),
