@@ -135,6 +135,8 @@ class Keyring:
     ) -> None:
         self._store = store
         self._providers = providers
+        # Where to sign; None: wherever it is asked for, and at once. Looked at by each exchange.
+        self.executor: Executor | None = providers.executor
         self._rotator = rotator
         self._algorithms = tuple(sorted(set(algorithms)))
         self._poll = poll.total_seconds()
@@ -161,11 +163,6 @@ class Keyring:
     def unseen(self) -> timedelta:
         """How long ago the keys were last read."""
         return timedelta(seconds=self._monotonic() - self._seen_at)
-
-    @property
-    def executor(self) -> Executor | None:
-        """Where to sign; None: wherever it is asked for, and at once."""
-        return self._providers.executor
 
     def signing_key(self, algorithm: str) -> SigningKey:
         """Return the active key. Raises ``MintRejected``: ``mint.key_unavailable``.

@@ -9,6 +9,9 @@ import httpx
 import jwt as pyjwt
 import pytest
 
+from broker.keys.pkcs11 import TokenKeys
+from broker.keys.provider import TokenObject
+from broker.keys.token import Token, TokenAddress
 from tests.drills.load import exchange, read_metrics, run_broker
 from tests.fixtures.postgres import OneDatabase, execute
 from tests.server import BrokerProcess, eventually, write_configuration
@@ -93,6 +96,33 @@ async def test_tokens_are_signed_by_the_token_and_keys_outlive_the_process(site,
     subjects = {each["subject"]: each["mark"] for each in said["findings"]}
     assert {"good"} == {subjects[f"signing keys {name}"] for name in TARGETS.values()}
     assert {"good"} == {subjects[name] for name in subjects if name.startswith("keys.")}
+
+
+async def test_a_token_that_does_not_sign_is_a_503(site, fresh, token_settings):
+    """No other key instead, and nothing of the token in the answer; on record as what it is."""
+    broker = await site.start()
+    address = TokenAddress(
+        Path(token_settings["module"]),
+        token_settings["token_label"],
+        Path(token_settings["pin_file"]),
+    )
+    token = Token(address)
+    keys = TokenKeys(token)
+    stored = execute(fresh.owner_url, "SELECT reference FROM signing_key")
+    async with httpx.AsyncClient(timeout=20) as client:
+        before = await exchange(client, broker.url, exchange_form(), basic())
+        for row in stored:
+            await keys.destroy(TokenObject(row["reference"]))
+        token.close()
+        after = await exchange(client, broker.url, exchange_form(), basic())
+    reasons = execute(
+        fresh.auditor_url, "SELECT reason FROM audit_event WHERE kind = 'exchange' ORDER BY at, seq"
+    )
+
+    assert (200, 503) == (before.status, after.status)
+    assert "temporarily_unavailable" == after.body["error"]
+    assert int(after.retry_after) >= 1
+    assert [None, "mint.key_unavailable"] == [row["reason"] for row in reasons]
 
 
 @pytest.mark.timeout(300)
