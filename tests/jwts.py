@@ -137,7 +137,7 @@ def subject_claims(**overrides: Any) -> dict[str, Any]:
         "aud": "svc-a",
         "scope": "orders.read",
         "iat": now - 5,
-        "exp": now + 600,
+        "exp": now + 3_600,
         "jti": str(uuid.uuid4()),
     }
     return {name: value for name, value in (claims | overrides).items() if value is not ABSENT}

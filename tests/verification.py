@@ -138,7 +138,7 @@ def own_jwt(typ: Any = "at+jwt", **overrides: Any) -> str:
         "client_id": "svc-a",
         "iat": now - 5,
         "nbf": now - 5,
-        "exp": now + 120,
+        "exp": now + 3_600,  # longer than the suite runs: some are made when it is collected
         "jti": str(uuid.uuid4()),
         "act": {"iss": BROKER_ISSUER, "sub": "svc-a"},
         "delegation_depth": 1,
