@@ -56,33 +56,47 @@ async def test_an_active_token_is_whole():
 
 @pytest.mark.row("IN-2.2-08", "CA-D-01", "CVE-2026-1486")
 @pytest.mark.parametrize(
-    ("token", "expected"),
+    ("fault", "expected"),
     [
-        pytest.param(own_jwt(exp=1_600_000_000), Inactive.OUT_OF_TIME, id="expired"),
-        pytest.param(own_jwt(nbf=4_000_000_000, exp=4_000_000_001), Inactive.OUT_OF_TIME, id="nbf"),
-        pytest.param(own_jwt(typ="JWT"), Inactive.OTHER_TYPE, id="another-typ"),
-        pytest.param(own_jwt(typ="reference+jwt"), Inactive.OTHER_TYPE, id="a-record"),
-        pytest.param(own_jwt(client_id="gone"), Inactive.REVOKED, id="client-removed"),
+        pytest.param({"exp": 1_600_000_000}, Inactive.OUT_OF_TIME, id="expired"),
         pytest.param(
-            own_jwt(sub_id={"format": "iss_sub", "iss": "https://gone.test", "sub": "a"}),
+            {"nbf": 4_000_000_000, "exp": 4_000_000_001}, Inactive.OUT_OF_TIME, id="not-yet-valid"
+        ),
+        pytest.param({"typ": "JWT"}, Inactive.OTHER_TYPE, id="another-typ"),
+        pytest.param({"typ": "reference+jwt"}, Inactive.OTHER_TYPE, id="a-record"),
+        pytest.param({"client_id": "gone"}, Inactive.REVOKED, id="client-removed"),
+        pytest.param(
+            {"sub_id": {"format": "iss_sub", "iss": "https://gone.test", "sub": "a"}},
             Inactive.UNKNOWN,
             id="issuer-of-its-origin-removed",
         ),
-        pytest.param(own_jwt(lineage=ABSENT), Inactive.UNKNOWN, id="no-lineage"),
-        pytest.param(subject_jwt(), Inactive.UNKNOWN, id="a-trusted-issuer-s"),
-        pytest.param(
-            jwt(unverified_claims(own_jwt()), key=KEYS[IDP], header={"typ": "at+jwt"}),
-            Inactive.UNKNOWN,
-            id="ours-signed-by-a-trusted-issuer",
-        ),
-        pytest.param("", Inactive.UNKNOWN, id="empty"),
-        pytest.param("." * 10**6, Inactive.UNKNOWN, id="a-million-dots"),
-        pytest.param("\ud800" * 43, Inactive.UNKNOWN, id="a-lone-surrogate"),
+        pytest.param({"lineage": ABSENT}, Inactive.UNKNOWN, id="no-lineage"),
+        pytest.param({"iss": IDP}, Inactive.UNKNOWN, id="another-issuer"),
     ],
 )
-async def test_each_state_is_told_apart_for_counting(token, expected):
+async def test_each_state_is_told_apart_for_counting(fault, expected):
     """Promises §2.4: a count by cause; the caller sees none of it."""
-    assert expected is await state(token)
+    assert expected is await state(own_jwt(**fault))
+
+
+def signed_by_a_trusted_issuer() -> str:
+    return jwt(unverified_claims(own_jwt()), key=KEYS[IDP], header={"typ": "at+jwt"})
+
+
+@pytest.mark.row("IN-2.2-08")
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(subject_jwt, id="a-trusted-issuer-s"),
+        pytest.param(signed_by_a_trusted_issuer, id="ours-signed-by-a-trusted-issuer"),
+        pytest.param(str, id="empty"),
+        pytest.param(lambda: "." * 10**6, id="a-million-dots"),
+        pytest.param(lambda: "\ud800" * 43, id="a-lone-surrogate"),
+    ],
+)
+async def test_what_is_no_token_of_ours_is_unknown(make):
+    """RFC 7662 §4: whoever else may have signed it, and whatever form it has."""
+    assert Inactive.UNKNOWN is await state(make())
 
 
 @pytest.mark.row("IN-2.2-08", "INV-10")
