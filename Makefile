@@ -29,7 +29,7 @@ lint: .venv/dev .tools/opa ## format, lint, types, direction of imports, generat
 policy: .venv/dev .tools/opa ## opa fmt, check and test, with every line covered
 	@exec scripts/check policy
 
-bench: .venv/dev .tools/opa ## measure exchanges and the audit writer, as JSON; ARGS choose how long
+bench: .venv/dev .tools/opa ## measure exchanges, the audit writer and introspection, as JSON; ARGS choose how long
 	@exec scripts/bench $(ARGS)
 
 drill-rotation: .venv/dev .tools/oauth-clients/made ## a hundred key rotations under load, with verifiers that cache; JSON
