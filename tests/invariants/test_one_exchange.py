@@ -263,7 +263,7 @@ def test_the_cases_are_of_every_kind():
     seen: set[str] = set()
 
     @settings(
-        max_examples=400, deadline=None, database=None, derandomize=True, phases=[Phase.generate]
+        max_examples=1500, deadline=None, database=None, derandomize=True, phases=[Phase.generate]
     )
     @given(CASES)
     def look(case: Case) -> None:
