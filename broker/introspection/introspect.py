@@ -30,7 +30,9 @@ _answers = meter.create_counter(
 _NOT_ACTIVE: Final[Mapping[str, Any]] = {"active": False}
 _FOR_ANOTHER: Final = "for_another"
 # Nothing can be recorded while the database is away, and waiting for that would only take longer.
-_DATABASE_AWAY: Final = frozenset({Reason.REPLAY_UNAVAILABLE, Reason.REFERENCE_UNAVAILABLE})
+_DATABASE_AWAY: Final = frozenset(
+    {Reason.REPLAY_UNAVAILABLE, Reason.REFERENCE_UNAVAILABLE, Reason.REVOCATION_UNAVAILABLE}
+)
 
 
 @dataclass(frozen=True, slots=True)
