@@ -20,7 +20,7 @@ from typing import Final
 
 from broker.blocklist.rule import Rule
 from broker.blocklist.snapshot import BlocklistStale, Snapshot
-from broker.blocklist.store import Ear, Ledger, LedgerUnavailable
+from broker.blocklist.store import PAGE, Ear, Ledger, LedgerUnavailable
 from broker.settings import Settings
 from broker.settings.values import MAX_LEEWAY, MAX_LIFETIME
 from broker.telemetry import meter
@@ -51,7 +51,7 @@ _rewound = meter.create_counter(
 POLL: Final = timedelta(seconds=1)
 STALE_AFTER: Final = timedelta(seconds=10)
 _DEADLINE: Final = timedelta(seconds=3)  # of one read; several fit before the snapshot is stale
-_SPACING: Final = timedelta(milliseconds=20)  # a storm of notifications makes fifty reads a second
+_SPACING: Final = timedelta(milliseconds=50)  # a storm of notifications makes twenty reads a second
 _TIDY: Final = timedelta(hours=1)
 _SLACK: Final = timedelta(hours=1)  # for clocks that differ, and whoever was under way
 
@@ -185,10 +185,12 @@ class Blocklist:
                 _rewound.add(1)
                 _log.critical("the ledger of revocations is not the one that was read before")
                 return False
-            if not rules:
+            if rules:
+                self._take(rules)
+                newest = rules[-1]
+            # What comes meanwhile is for the next read: a storm would keep this one going for good.
+            if len(rules) < PAGE - 1:
                 return True
-            self._take(rules)
-            newest = rules[-1]
 
     async def _load(self) -> None:
         rules = await self._ledger.load(self._clock() - self._memory)

@@ -18,7 +18,7 @@ from broker.db.engine import DATABASE_ERRORS, Database
 from broker.db.tables import revocation
 
 _CHANNEL: Final = "revocation"  # as the trigger of the table has it
-_PAGE: Final = 10_000  # rows read at once
+PAGE: Final = 10_000  # rows read at once
 _COLUMNS: Final = tuple(
     revocation.c[name]
     for name in ("seq", "scope", "issuer", "key", "not_before", "reason", "by", "at")
@@ -103,7 +103,7 @@ class Ledger:
             after = rules[-1].seq if rules else 0
             page = await self._read(matters, revocation.c.seq > after)
             rules += page
-            if len(page) < _PAGE:
+            if len(page) < PAGE:
                 return rules
 
     async def listen(self, notify: Callable[[], None]) -> "Ear":
@@ -124,7 +124,7 @@ class Ledger:
         return Ear(connection)
 
     async def _read(self, *matters: Any) -> list[Rule]:  # noqa: ANN401 — SQLAlchemy's conditions
-        query = select(*_COLUMNS).where(*matters).order_by(revocation.c.seq).limit(_PAGE)
+        query = select(*_COLUMNS).where(*matters).order_by(revocation.c.seq).limit(PAGE)
         # A standby may lack what was revoked, and no connection to one is made (``NotDurable``).
         async with self._connection() as connection:
             return [_rule(row) for row in await connection.execute(query)]
