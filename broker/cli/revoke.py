@@ -52,8 +52,9 @@ app = typer.Typer(rich_markup_mode="markdown")
     invoke_without_command=True,
     no_args_is_help=True,
     epilog="Exit codes: **0** revoked, or shown by `--dry-run`, **1** revoked, and what it hits"
-    " could not be counted, **2** nothing was revoked.\n\nExample: `broker revoke --subject alice"
-    " --issuer https://idp.example.com --reason 'laptop stolen' --config broker.yaml`",
+    " could not be counted, **2** not revoked, as far as is known.\n\nExample: `broker revoke"
+    " --subject alice --issuer https://idp.example.com --reason 'laptop stolen'"
+    " --config broker.yaml`",
 )
 def revoke(
     context: typer.Context,
@@ -219,7 +220,7 @@ def _told() -> Iterator[None]:
         _warn(str(invalid), "see broker revoke --help")
         raise typer.Exit(COULD_NOT) from None
     except LedgerUnavailable:
-        _warn("the database does not answer", "see broker doctor")
+        _warn("the database does not answer, so this is not known to be done", "see broker doctor")
         raise typer.Exit(COULD_NOT) from None
     except (CommitRejected, TimeoutError):
         _warn("the audit trail cannot be written, so nothing was revoked", "see broker doctor")

@@ -101,7 +101,8 @@ def _refused(text: str, status: int, *, close: bool = False) -> Response:
 
 
 def _unavailable() -> Response:
-    text = "The database does not answer, so nothing was revoked. Try again."
+    # A commit whose answer was lost may have gone through, and revoking twice does no harm.
+    text = "The database does not answer, so this is not known to be done. Try again."
     answer = render_json({"error": "temporarily_unavailable", "error_description": text}, 503)
     answer.headers["retry-after"] = "1"
     return answer
