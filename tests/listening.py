@@ -74,6 +74,14 @@ class Serving:
             self.loop.call_soon_threadsafe(self.listener.stop)
         self.thread.join(30)
 
+    def settle(self) -> None:
+        """Return once no request is served: one that was refused may go on after its client."""
+        asyncio.run_coroutine_threadsafe(self._settle(), self.loop).result(20)
+
+    async def _settle(self) -> None:
+        while len(asyncio.all_tasks()) > 2:  # noqa: ASYNC110 — the listener's, and this one
+            await asyncio.sleep(0.001)
+
     def ask(self, *sent: bytes) -> bytes:
         """Send this, and return all that is answered until the other end closes."""
         with self.connect() as connection:

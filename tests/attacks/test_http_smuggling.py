@@ -21,6 +21,7 @@ def listening():
 @pytest.fixture
 def broker(listening):
     """The same listener, with an application that has served nothing yet."""
+    listening.settle()
     APP.served.clear()
     APP.reached.clear()
     return listening
