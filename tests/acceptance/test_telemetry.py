@@ -21,6 +21,7 @@ from tests.server import BrokerClient, BrokerProcess, eventually, talk_to, write
 from tests.wire import assert_issued, assert_refused, basic, exchange_form
 
 QUESTION = "/v1/data/broker/exchange/decision?provenance=true"
+PROBE = "/v1/data/broker/exchange?provenance=true"
 STEPS = {
     *("parse", "authenticate", "verify", "delegate"),
     *("decide", "mint", "commit", "respond"),
@@ -64,6 +65,7 @@ class Watched:
 async def watched(fresh: OneDatabase, tmp_path: Path) -> AsyncIterator[Watched]:
     answers = {
         QUESTION: json_answer({"result": allowance()}),
+        PROBE: json_answer({"result": {}}),
         "/v1/traces": http_answer(b"", content_type="application/x-protobuf"),
     }
     async with loopback(answers) as outside:
@@ -76,7 +78,7 @@ async def watched(fresh: OneDatabase, tmp_path: Path) -> AsyncIterator[Watched]:
         # Sent at once instead of every five seconds. OpenTelemetry's own setting.
         process = BrokerProcess(config, environ={"OTEL_BSP_SCHEDULE_DELAY": "50"})
         try:
-            await asyncio.to_thread(process.wait_serving)
+            await asyncio.to_thread(process.wait_ready)
             async with talk_to(process, fresh.auditor_url) as client:
                 yield Watched(client, outside)
         finally:
