@@ -1,6 +1,7 @@
 """``broker serve``: the broker in production, until it is told to stop."""
 
 import asyncio
+import gc
 import logging
 import signal
 from pathlib import Path
@@ -71,6 +72,7 @@ async def _serve(config: Path | None, settings: Settings, backing: Backing) -> i
     except BaseException:
         await broker.stop()
         raise
+    _settle_memory()
     reloading = asyncio.create_task(_reload(broker, config, hung_up))
     stopping = {asyncio.create_task(event.wait()) for event in (told, broker.failed)}
     await asyncio.wait(stopping, return_when=asyncio.FIRST_COMPLETED)
@@ -86,7 +88,19 @@ async def _reload(broker: Broker, config: Path | None, hung_up: asyncio.Event) -
         hung_up.clear()
         try:
             await broker.reload(await asyncio.to_thread(load_settings, config))
+            _settle_memory()
         except (ConfigurationError, CommitRejected) as error:
             # The texts of both name keys of ours and never a value.
             problems = str(error).splitlines()
             _log.error("the configuration stays as it was", extra={"problems": problems})
+
+
+def _settle_memory() -> None:
+    """Keep the garbage collector off what stays: code, configuration and policy.
+
+    Otherwise each full collection walks all of it, and every request of that moment waits for
+    tens of milliseconds.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
