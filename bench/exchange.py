@@ -107,6 +107,7 @@ def write_configuration(folder: Path, database_url: str) -> Path:
                 admin={"host": "127.0.0.1", "port": 19090},
                 database={"url": database_url},
                 keys={"kek_file": str(kek)},
+                audit={"key_file": str(kek), "checkpoints": {"key_file": str(kek)}},
                 policy={"engine": "wasm", "path": str(policies)},
             )
         )

@@ -21,6 +21,8 @@ from tests.jwts import (
 )
 
 ORDERS = ["orders.read", "orders.write"]
+# Where the trail has its keys, in the folder of the configuration.
+AUDIT_KEYS = {"key_file": "audit.key", "checkpoints": {"key_file": "checkpoint.key"}}
 
 
 def secret(client_id: str) -> str:
@@ -66,7 +68,7 @@ def document(**overrides: Any) -> dict[str, Any]:
         # High enough that tests which authenticate wrongly do not throttle one another.
         "limits": {"authentication_failures": "100000/1m"},
         # Likewise, so that a refusal before authentication has its own row in every test.
-        "audit": {"unauthenticated_refusals": "100000/1m"},
+        "audit": {"unauthenticated_refusals": "100000/1m"} | AUDIT_KEYS,
         "issuers": [
             _issuer(IDP, "idp"),
             _issuer(OTHER, "other", policy_claims=["groups"]),

@@ -20,7 +20,7 @@ import asyncpg
 import httpx
 import yaml
 
-from tests.configuration import document, grants
+from tests.configuration import AUDIT_KEYS, document, grants
 from tests.wire import Form, basic, exchange_form
 
 ROOT = Path(__file__).parents[1]
@@ -28,6 +28,7 @@ FORM = "application/x-www-form-urlencoded"
 _TLS = ssl.create_default_context()  # never used, and costly to make for each test
 _READY_WITHIN = 60  # seconds: policy is compiled in it
 KEK = b"k" * 32
+KEY_FILES = {"kek": KEK, "audit.key": b"a" * 32, "checkpoint.key": b"c" * 32}
 
 
 def write_configuration(folder: Path, database_url: str, **overrides: Any) -> Path:
@@ -36,10 +37,10 @@ def write_configuration(folder: Path, database_url: str, **overrides: Any) -> Pa
     if not policies.exists():
         shutil.copytree(ROOT / "policies", policies)
         (policies / "broker" / "grants" / "data.yaml").write_text(yaml.safe_dump(grants()))
-        kek = folder / "kek"
         # The same for every broker of the suite, for several share a database.
-        kek.write_text(base64.b64encode(KEK).decode())
-        kek.chmod(0o600)
+        for name, key in KEY_FILES.items():
+            (folder / name).write_text(base64.b64encode(key).decode())
+            (folder / name).chmod(0o600)
     config = folder / "broker.yaml"
     place = {
         "listen": {"host": "127.0.0.1", "port": 0},
@@ -50,7 +51,9 @@ def write_configuration(folder: Path, database_url: str, **overrides: Any) -> Pa
         # Each test has a source of its own, so that none is slowed down by another's mistakes.
         "trusted_proxies": ["127.0.0.1"],
     }
-    config.write_text(yaml.safe_dump(document(**place | overrides)))
+    whole = document(**place | overrides)
+    whole["audit"] = AUDIT_KEYS | whole["audit"]
+    config.write_text(yaml.safe_dump(whole))
     return config
 
 

@@ -207,6 +207,8 @@ def _explain(error: BaseException) -> str:
             said = "PostgreSQL does not accept this role or its password"
         case NotDurable():
             said = str(cause)
+        case TimeoutError() if str(cause) == "another one migrates":
+            said = "another one migrates, and has for a minute; try again"
         case OSError() | TimeoutError():
             said = f"PostgreSQL cannot be reached: {cause or 'no answer in time'}"
         case _:

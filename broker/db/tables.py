@@ -14,6 +14,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    UniqueConstraint,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, JSONB, TIMESTAMP, UUID
@@ -60,7 +61,7 @@ audit_event = Table(
     PrimaryKeyConstraint("writer", "seq", "at"),
     CheckConstraint(
         "kind IN ('exchange', 'introspection', 'revocation', 'refusals', 'administration',"
-        " 'writer')",
+        " 'writer', 'alert')",
         "kind",
     ),
     CheckConstraint("outcome IN ('issued', 'refused', 'done')", "outcome"),
@@ -82,12 +83,99 @@ audit_batch = Table(
     Column("root", BYTEA, nullable=False),
     Column("previous", BYTEA, nullable=False),  # hash of the batch before; of the first: zeros
     Column("hash", BYTEA, nullable=False),
+    # The transaction that committed it, so that a sealer finds what is new; null: of before.
+    Column("tx", BigInteger, server_default=text("((pg_current_xact_id())::text)::bigint")),
     PrimaryKeyConstraint("writer", "number"),
     CheckConstraint("number >= 1 AND first_seq >= 1 AND last_seq >= first_seq", "range"),
     CheckConstraint(
         "octet_length(root) = 32 AND octet_length(previous) = 32 AND octet_length(hash) = 32",
         "digests",
     ),
+    Index(None, "tx"),
+)
+
+# The batches of all writers in one order: the leaves of an RFC 6962 tree. ``hashes[0]`` is the
+# leaf, ``hashes[n]`` the root of the complete subtree of height n that ends with it.
+audit_tree = Table(
+    "audit_tree",
+    metadata,
+    Column("position", BigInteger, nullable=False, autoincrement=False),  # from 0, gapless
+    Column("writer", UUID, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("hashes", ARRAY(BYTEA), nullable=False),
+    PrimaryKeyConstraint("position"),
+    UniqueConstraint("writer", "number"),
+    CheckConstraint("position >= 0", "position"),
+    CheckConstraint("cardinality(hashes) >= 1", "hashes"),
+)
+
+# The heads of that tree, signed. ``previous`` is the size before: no two follow one.
+audit_checkpoint = Table(
+    "audit_checkpoint",
+    metadata,
+    Column("size", BigInteger, nullable=False, autoincrement=False),
+    Column("previous", BigInteger, nullable=False),
+    Column("root", BYTEA, nullable=False),
+    Column("at", _time, nullable=False),
+    Column("note", Text, nullable=False),  # a C2SP signed note
+    Column("horizon", BigInteger, nullable=False),  # every batch of an older transaction is in it
+    PrimaryKeyConstraint("size"),
+    UniqueConstraint("previous"),
+    CheckConstraint("previous >= 0 AND size > previous", "size"),
+    CheckConstraint("octet_length(root) = 32", "root"),
+)
+
+# What witnesses elsewhere have signed of a checkpoint, as lines of its note.
+audit_cosignature = Table(
+    "audit_cosignature",
+    metadata,
+    Column("size", BigInteger, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("line", Text, nullable=False),
+    Column("at", _time, nullable=False),
+    PrimaryKeyConstraint("size", "name"),
+    CheckConstraint("octet_length(line) <= 8192", "line"),
+)
+
+# How far whoever follows the trail has come.
+audit_cursor = Table(
+    "audit_cursor",
+    metadata,
+    Column("name", Text, nullable=False),
+    Column("position", BigInteger, nullable=False),  # the next one
+    Column("at", _time, nullable=False),
+    PrimaryKeyConstraint("name"),
+    CheckConstraint("position >= 0", "position"),
+)
+
+# What the personal part of records is encrypted under. To delete the keys of a person is to erase
+# what identifies that person in every record.
+audit_person_key = Table(
+    "audit_person_key",
+    metadata,
+    Column("id", BYTEA, nullable=False),  # random
+    Column("issuer", Text, nullable=False),
+    Column("person", Text, nullable=False),  # the pseudonym
+    Column("wrapped", BYTEA, nullable=False),  # under the audit key
+    Column("at", _time, nullable=False),
+    PrimaryKeyConstraint("id"),
+    CheckConstraint("octet_length(id) = 16", "id"),
+    Index(None, "person"),
+)
+
+# What auditors did. A broker makes events of these, and deletes them here.
+audit_access = Table(
+    "audit_access",
+    metadata,
+    Column("id", UUID, nullable=False),
+    Column("at", _time, server_default=text("now()"), nullable=False),
+    Column("role", Text, server_default=text("SESSION_USER"), nullable=False),
+    Column("by", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("details", Text, nullable=False),  # JSON
+    PrimaryKeyConstraint("id"),
+    CheckConstraint("action ~ '^audit[.][a-z-]{1,32}$'", "action"),
+    CheckConstraint("octet_length(by) <= 1024 AND octet_length(details) <= 16384", "size"),
 )
 
 # What may be used once and was: a ``jti`` of a client assertion or of a one-time token.

@@ -53,6 +53,8 @@ def build_document(
     admin_token_file: Path,
     database: Mapping[str, str],
     kek_file: Path,
+    audit_key_file: Path,
+    checkpoint_key_file: Path,
 ) -> dict[str, Any]:
     """Return the demo's ``broker.yaml``; ``database`` is its section of that name."""
     return {
@@ -61,6 +63,10 @@ def build_document(
         "admin": {"host": HOST, "port": admin_port, "token_file": str(admin_token_file)},
         "database": dict(database),
         "keys": {"kek_file": str(kek_file)},
+        "audit": {
+            "key_file": str(audit_key_file),
+            "checkpoints": {"key_file": str(checkpoint_key_file), "every": "1s"},
+        },
         "policy": {"engine": "wasm", "path": str(policies)},
         "issuers": [
             {

@@ -173,6 +173,8 @@ async def _start_broker(
             admin_token_file=folder / _ADMIN_TOKEN,
             database={"url": postgres.app_url, "owner_url": postgres.owner_url},
             kek_file=kek,
+            audit_key_file=folder / "audit.key",
+            checkpoint_key_file=folder / "checkpoint.key",
         )
         configuration = folder / "broker.yaml"
         write_document(document, configuration)

@@ -3,14 +3,15 @@
 Everything is validated here, once, so that the rest of the broker never meets a bad value.
 """
 
+from broker.settings.audit import Audit, Checkpoints, ObjectStore, Witness
 from broker.settings.introspection import Introspection
+from broker.settings.key_files import KeyFiles, find_key_files
 from broker.settings.keys import Key, describe_keys
 from broker.settings.load import load_settings
 from broker.settings.parties import ClientSettings, KnownAs, TargetSettings, TrustedIssuer
 from broker.settings.root import Settings
 from broker.settings.sections import (
     Admin,
-    Audit,
     Database,
     Keys,
     Limits,
@@ -26,15 +27,18 @@ __all__ = [
     "Admin",
     "Algorithm",
     "Audit",
+    "Checkpoints",
     "ClientSettings",
     "Database",
     "Duration",
     "Introspection",
     "Key",
+    "KeyFiles",
     "Keys",
     "KnownAs",
     "Limits",
     "Listen",
+    "ObjectStore",
     "Pkcs11",
     "Policy",
     "Rate",
@@ -43,7 +47,9 @@ __all__ = [
     "TargetSettings",
     "Telemetry",
     "TrustedIssuer",
+    "Witness",
     "describe_keys",
+    "find_key_files",
     "load_settings",
     "parse_duration",
 ]

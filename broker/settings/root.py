@@ -4,9 +4,11 @@ from collections.abc import Iterator
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from broker.settings.audit import Audit
 from broker.settings.parties import ClientSettings, TargetSettings, TrustedIssuer
 from broker.settings.problems import Problem
 from broker.settings.rules import (
+    audit_problems,
     client_problems,
     issuer_problems,
     listener_problems,
@@ -14,7 +16,6 @@ from broker.settings.rules import (
 )
 from broker.settings.sections import (
     Admin,
-    Audit,
     Database,
     Keys,
     Limits,
@@ -92,6 +93,8 @@ class Settings(Section):
                 ("keys", "kek_file"),
                 "is required with database.url: a file with 32 random bytes in base64",
             )
+        if self.database.url is not None:
+            yield from audit_problems(self.audit)
         yield from issuer_problems(self.issuer, self.issuers, self.clients, self.targets)
         yield from client_problems(self.issuers, self.clients, self.targets)
         yield from target_problems(self.issuer, self.clients, self.targets)

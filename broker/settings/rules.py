@@ -6,6 +6,7 @@ Every function yields all that is wrong and stops at nothing. Texts name keys, n
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Final
 
+from broker.settings.audit import Audit
 from broker.settings.parties import ClientSettings, TargetSettings, TrustedIssuer
 from broker.settings.problems import Path, Problem, render_path
 from broker.settings.sections import Admin, Listen
@@ -24,6 +25,20 @@ def listener_problems(listen: Listen, admin: Admin) -> Iterator[Problem]:
     """Yield a problem if both listeners would be one (the admin API would be public)."""
     if listen.port == admin.port != 0:
         yield Problem(("admin", "port"), "write another port than listen.port")
+
+
+def audit_problems(audit: Audit) -> Iterator[Problem]:
+    """Yield which keys of the trail are missing, where none can be made beside the database."""
+    if audit.key_file is None:
+        yield Problem(
+            ("audit", "key_file"),
+            "is required with database.url: a file with 32 random bytes in base64",
+        )
+    if audit.checkpoints.key_file is None:
+        yield Problem(
+            ("audit", "checkpoints", "key_file"),
+            "is required with database.url: a file with 32 random bytes in base64",
+        )
 
 
 def issuer_problems(

@@ -173,22 +173,6 @@ class Rate(OneWord, Section):
         return self._render()
 
 
-class Audit(Section):
-    """The audit trail."""
-
-    deadline: Annotated[Duration, within(timedelta(milliseconds=100), timedelta(seconds=10))] = (
-        Field(
-            timedelta(seconds=1),
-            description="How long a token waits for its audit row before it becomes a 503.",
-        )
-    )
-    unauthenticated_refusals: Rate = Field(
-        Rate(count=20, per=timedelta(minutes=1)),
-        description="Refusals before authentication that get a row of their own, from one address;"
-        " ten times as many from all. The others are counted in one row.",
-    )
-
-
 class Limits(Section):
     """How much anyone may ask."""
 

@@ -21,6 +21,11 @@ INSERT_BATCH = f"""
 INSERT INTO audit_batch (writer, number, first_seq, last_seq, at, root, previous, hash)
 VALUES ('{WRITER}', 1, 1, 1, now(), sha256('a'), sha256('b'), sha256('c'))
 """
+INSERT_SEAL = (
+    "INSERT INTO audit_tree VALUES (0, gen_random_uuid(), 1, ARRAY[sha256('')])",
+    "INSERT INTO audit_checkpoint VALUES (1, 0, sha256(''), now(), 'note', 0)",
+    "INSERT INTO audit_cosignature VALUES (1, 'witness', 'line', now())",
+)
 INSERT_REVOCATION = """
 INSERT INTO revocation (scope, issuer, key, not_before, reason, by, at)
 VALUES ('client', '', 'checkout', now(), 'a test', 'a test', now())
@@ -31,7 +36,7 @@ FROM pg_inherits JOIN pg_class ON oid = inhrelid CROSS JOIN LATERAL (SELECT oid 
 WHERE inhparent = 'audit_event'::regclass ORDER BY 1
 """
 CHANGES = {
-    "update": "UPDATE {table} SET at = at",
+    "update": "UPDATE {table} SET {column} = {column}",
     "delete": "DELETE FROM {table}",
     "truncate": "TRUNCATE {table}",
 }
@@ -43,14 +48,21 @@ def insert_event(at: object, *, seq: int = 1, table: str = "audit_event") -> str
 
 def tables_of(database) -> list[str]:
     partitions = execute(database.owner_url, PARTITIONS)
-    return ["audit_event", "audit_batch", "revocation", *(row["name"] for row in partitions)]
+    tables = ("event", "batch", "tree", "checkpoint", "cosignature")
+    named = [f"audit_{name}" for name in tables]
+    return [*named, "revocation", *(row["name"] for row in partitions)]
 
 
 @pytest.fixture(scope="module")
 def trail(postgres, migrated):
     """A database with a batch, and a row in each partition."""
     with one_more(postgres, migrated.name) as made:
-        statements = [INSERT_BATCH, INSERT_REVOCATION, insert_event("1999-12-31 00:00+00")]
+        statements = [
+            INSERT_BATCH,
+            INSERT_REVOCATION,
+            *INSERT_SEAL,
+            insert_event("1999-12-31 00:00+00"),
+        ]
         for number, row in enumerate(execute(made.owner_url, PARTITIONS), 2):
             if row["bound"] != "DEFAULT":
                 statements.append(insert_event(row["bound"].split("'")[1], seq=number))
@@ -70,7 +82,8 @@ async def attempts(url: str, tables: list[str], *first: str) -> dict[tuple[str, 
                 transaction = connection.transaction()
                 await transaction.start()
                 try:
-                    await connection.execute(change.format(table=table))
+                    column = "position" if table == "audit_tree" else "at"
+                    await connection.execute(change.format(table=table, column=column))
                     outcomes[table, name] = None
                 except asyncpg.PostgresError as error:
                     outcomes[table, name] = error.sqlstate
@@ -114,7 +127,7 @@ def test_each_table_of_the_trail_has_both_triggers_always_enabled(fresh):
         "SELECT pg_class.oid::regclass::text, wanted FROM pg_class"
         " CROSS JOIN unnest(ARRAY['audit_refuse_row_change', 'audit_refuse_truncate']) AS wanted"
         " LEFT JOIN pg_trigger ON tgrelid = pg_class.oid AND tgname = wanted AND tgenabled = 'A'"
-        " WHERE relname ~ '^(audit_(event|batch)|revocation$)' AND relkind IN ('r', 'p')"
+        " WHERE relname ~ '^(audit_(event|batch|tree|checkpoint|cosignature)|revocation$)' AND relkind IN ('r', 'p')"
         " AND pg_trigger.oid IS NULL",
     )
 
@@ -134,8 +147,14 @@ def test_the_broker_has_exactly_the_rights_that_it_uses(trail):
 
     assert [
         ("broker_app", "alembic_version", "SELECT"),
+        ("broker_app", "audit_access", "DELETE SELECT"),
         ("broker_app", "audit_batch", "INSERT SELECT"),
+        ("broker_app", "audit_checkpoint", "INSERT SELECT"),
+        ("broker_app", "audit_cosignature", "INSERT SELECT"),
+        ("broker_app", "audit_cursor", "INSERT SELECT UPDATE"),
         ("broker_app", "audit_event", "INSERT SELECT"),
+        ("broker_app", "audit_person_key", "DELETE INSERT SELECT"),
+        ("broker_app", "audit_tree", "INSERT SELECT"),
         ("broker_app", "key_generation", "INSERT SELECT UPDATE"),
         ("broker_app", "reference_token", "DELETE INSERT SELECT"),
         ("broker_app", "replay_claim", "DELETE INSERT SELECT"),
@@ -143,7 +162,12 @@ def test_the_broker_has_exactly_the_rights_that_it_uses(trail):
         ("broker_app", "signing_key", "INSERT SELECT UPDATE"),
         ("broker_auditor", "alembic_version", "SELECT"),
         ("broker_auditor", "audit_batch", "SELECT"),
+        ("broker_auditor", "audit_checkpoint", "SELECT"),
+        ("broker_auditor", "audit_cosignature", "SELECT"),
+        ("broker_auditor", "audit_cursor", "SELECT"),
         ("broker_auditor", "audit_event", "SELECT"),
+        ("broker_auditor", "audit_person_key", "SELECT"),
+        ("broker_auditor", "audit_tree", "SELECT"),
         ("broker_auditor", "revocation", "SELECT"),
     ] == [tuple(row) for row in rights]
 

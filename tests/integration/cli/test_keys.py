@@ -8,6 +8,7 @@ import yaml
 from typer.testing import CliRunner
 
 from broker.cli import build_app
+from tests.configuration import AUDIT_KEYS
 from tests.fixtures.postgres import execute
 
 MEMBERS = {
@@ -57,6 +58,7 @@ def configure(database, folder):
         "issuer": "http://localhost:8080",
         "database": {"url": database.app_url},
         "keys": {"kek_file": "kek", "rotate_every": "30d"},
+        "audit": AUDIT_KEYS,
         "targets": [
             {"name": "one", "max_lifetime": "5m"},
             {"name": "two", "max_lifetime": "2m", "algorithm": "Ed25519"},

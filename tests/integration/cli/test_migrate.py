@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from broker.cli import build_app
 from broker.db.embedded import EmbeddedPostgres
+from tests.configuration import AUDIT_KEYS
 from tests.fixtures.postgres import execute
 
 
@@ -26,6 +27,7 @@ def configure(tmp_path):
             "issuer": "http://localhost:8080",
             "database": database,
             "keys": {"kek_file": "kek"},
+            "audit": AUDIT_KEYS,
         }
         path.write_text(yaml.safe_dump(document))
         return str(path)

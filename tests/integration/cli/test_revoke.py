@@ -16,6 +16,7 @@ from broker.cli import build_app
 from broker.db.engine import Database
 from tests.audit import attempt, new_id, running, signed_token
 from tests.builders import BROKER, IDP, client, exchange
+from tests.configuration import AUDIT_KEYS
 from tests.fixtures.postgres import execute
 
 ALICE = ("--subject", "alice", "--issuer", IDP)
@@ -65,6 +66,7 @@ def operator(fresh, tmp_path):
                 "issuer": BROKER,
                 "database": {"url": fresh.app_url},
                 "keys": {"kek_file": "kek"},
+                "audit": AUDIT_KEYS,
                 "targets": [{"name": "one", "max_lifetime": "5m"}],
             }
         )
@@ -287,7 +289,14 @@ def test_without_a_database_nothing_is_revoked_and_that_is_said(operator, tmp_pa
     away = tmp_path / "away.yaml"
     url = f"postgresql://broker_app@/broker?host={tmp_path}"
     away.write_text(
-        yaml.safe_dump({"issuer": BROKER, "database": {"url": url}, "keys": {"kek_file": "kek"}})
+        yaml.safe_dump(
+            {
+                "issuer": BROKER,
+                "database": {"url": url},
+                "keys": {"kek_file": "kek"},
+                "audit": AUDIT_KEYS,
+            }
+        )
     )
     for arguments in ([*ALICE, *WHY], ["list"]):
         result = operator.revoke(*arguments, config=str(away))

@@ -10,6 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from broker.cli import build_app
+from tests.configuration import AUDIT_KEYS
 
 HASH = "sha256:" + "ab" * 32
 OTHER = "sha256:" + "cd" * 32
@@ -26,6 +27,7 @@ def configuration(tmp_path):
         "issuer": "http://localhost:8080",
         "database": {"url": "postgresql://app:hunter2@db/broker"},
         "keys": {"kek_file": "kek"},
+        "audit": AUDIT_KEYS,
         "issuers": [
             {
                 "issuer": "https://idp.test",

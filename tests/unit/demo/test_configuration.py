@@ -19,6 +19,8 @@ def document(folder: Path, **overrides: Any) -> dict[str, Any]:
         "admin_token_file": folder / "admin.secret",
         "database": {"url": "postgresql://broker_app@/broker?host=/s"},
         "kek_file": folder / "kek",
+        "audit_key_file": folder / "audit.key",
+        "checkpoint_key_file": folder / "checkpoint.key",
     }
     return build_document(**values | overrides)
 

@@ -42,7 +42,7 @@ trusted_proxies: [10.0.0.0/8, '::1']
 database: {url: ${BROKER_DATABASE_URL}}
 keys: {algorithm: ES256, rotate_every: 30d, kek_file: kek}
 policy: {engine: wasm, path: policies}
-audit: {deadline: 1s}
+audit: {deadline: 1s, key_file: audit.key, checkpoints: {key_file: checkpoint.key}}
 max_delegation_depth: 8
 max_targets: 1
 limits: {authentication_failures: 20/1m}

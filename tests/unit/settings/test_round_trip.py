@@ -47,7 +47,24 @@ FULL: dict[str, Any] = {
         "url": "http://127.0.0.1:8181",
         "deadline": "20ms",
     },
-    "audit": {"deadline": "500ms", "unauthenticated_refusals": "9/30s"},
+    "audit": {
+        "deadline": "500ms",
+        "unauthenticated_refusals": "9/30s",
+        "key_file": "/run/audit",
+        "checkpoints": {
+            "key_file": "/run/checkpoint",
+            "every": "5s",
+            "file": "/mnt/elsewhere/checkpoints",
+            "s3": {
+                "bucket": "audit-checkpoints",
+                "prefix": "broker/",
+                "endpoint_url": "https://s3.test",
+                "region": "eu-central-1",
+                "retain": "30d",
+            },
+            "witnesses": [{"url": "https://witness.test/log", "vkey": "witness.test+01+AA=="}],
+        },
+    },
     "telemetry": {
         "otlp_endpoint": "https://otel.test",
         "trace_ratio": 0.5,
