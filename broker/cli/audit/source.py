@@ -1,0 +1,117 @@
+"""Where ``broker audit`` reads, how it tells why it could not, and what its options mean."""
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Final
+from uuid import UUID
+
+import typer
+from rich.text import Text
+
+from broker.audit.query import CannotRead
+from broker.cli.console import build_console
+from broker.db.embedded import EmbeddedPostgres
+from broker.db.engine import Database
+from broker.errors import ConfigurationError
+from broker.settings import load_settings
+from broker.settings.values import parse_duration
+
+TAMPERED: Final = 1
+COULD_NOT_LOOK: Final = 2
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        help="The configuration that names the database; absent: the environment says all.",
+        envvar="BROKER_CONFIG",
+        show_default=False,
+        rich_help_panel="Database",
+    ),
+]
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        help="Read this database instead, best as broker_auditor. Keep passwords out of it:"
+        " others see command lines.",
+        show_default=False,
+        rich_help_panel="Database",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Unclear(Exception):  # noqa: N818 — an answer to whoever asks
+    """What was asked cannot be understood; ``text`` names the option and what to write."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@asynccontextmanager
+async def open_reader(url: str) -> AsyncIterator[Database]:
+    """Yield a database to read from, for as long as it takes."""
+    # No statement timeout: what is read by the chunk takes as long as there are chunks.
+    database = Database(url, timeout=None)
+    try:
+        yield database
+    finally:
+        await database.aclose()
+
+
+@contextmanager
+def find_database(config: Path | None, url: str | None) -> Iterator[str]:
+    """Yield where to read; an embedded database that nobody runs is started for as long."""
+    if url is not None:
+        yield url
+        return
+    database = load_settings(config).database
+    if database.url is not None:
+        yield database.url.get_secret_value()
+        return
+    if not (database.data_dir / "postgres").is_dir():
+        raise ConfigurationError(f"database.data_dir: nothing was recorded in {database.data_dir}")
+    with EmbeddedPostgres(database.data_dir) as postgres:
+        yield postgres.auditor_url
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Tell why nothing could be looked at, in a line; exit code 2."""
+    try:
+        yield
+    except (CannotRead, Unclear) as error:
+        build_console(stderr=True).print(Text.assemble(("✗ ", "bad"), str(error)))
+        raise typer.Exit(COULD_NOT_LOOK) from None
+
+
+def parse_moment(option: str, value: str | None) -> datetime | None:
+    """Return a duration as a time so long ago, and a time as it is; without a zone it is UTC.
+
+    Raises ``Unclear``.
+    """
+    if value is None:
+        return None
+    try:
+        if re.fullmatch(r"\d+[a-z]+", value):
+            ago = parse_duration(value)
+            return datetime.now(UTC) - (ago if isinstance(ago, timedelta) else timedelta())
+        moment = datetime.fromisoformat(value)
+    except (ValueError, OverflowError):
+        raise Unclear(f"{option}: write 24h for a day ago, or 2026-11-24T12:00:00Z") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def parse_jti(value: str | None) -> str | None:
+    """Return the id of a row in its one spelling. Raises ``Unclear``."""
+    try:
+        return None if value is None else str(UUID(value))
+    except ValueError:
+        raise Unclear(
+            "--jti: tokens issued here have UUIDs; for a foreign one ask with --parent"
+        ) from None
