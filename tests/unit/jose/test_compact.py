@@ -89,12 +89,12 @@ def test_a_header_has_a_cap_and_the_largest_one_passes(size):
 @pytest.mark.parametrize("text", ["." * 10**6, "A" * 10**7, "A." * 10**6, "\u00e9" * 10**6])
 def test_a_megabyte_of_anything_is_refused_by_its_length(text):
     """CVE-2025-27144: in less than a millisecond, and the error does not repeat it."""
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(100):
         with pytest.raises(Malformed) as caught:
             parse_compact(text)
 
-    assert (time.perf_counter() - began) / 100 < 0.005
+    assert (time.process_time() - began) / 100 < 0.005
     assert len(str(caught.value)) < 64
 
 

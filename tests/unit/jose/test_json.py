@@ -258,11 +258,11 @@ def test_the_bound_is_the_callers(depth):
 )
 def test_a_megabyte_is_read_in_linear_time(text):
     """ATK-JSON-02: no text makes the scan go back."""
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(Malformed):
         parse_json(text)
 
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 json_values = st.recursive(
