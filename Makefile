@@ -86,7 +86,7 @@ clean: ## remove what was installed and made, the development database too
 	@-.venv/bin/python scripts/install_compose_schema.py
 
 # Likewise: client libraries that nobody here wrote, for tests/clients.
-.tools/oauth-clients/made: scripts/install_oauth_clients.py tests/clients/package.json tests/clients/zitadel.go | .tools/opa
+.tools/oauth-clients/made: scripts/install_oauth_clients.py tests/clients/package.json tests/clients/zitadel.go tests/clients/tlog.go | .tools/opa
 	@-.venv/bin/python -m scripts.install_oauth_clients && touch $@
 
 # Likewise: a PKCS#11 token in software, for keys that never leave one.
