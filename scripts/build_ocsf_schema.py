@@ -161,11 +161,13 @@ def attribute_schema(
     """Return the schema of an attribute; None: it holds an object that is in no event of ours."""
     known = clone.attributes[name]
     kind = known["type"]
-    if not kind.endswith("_t"):
-        if kind not in OBJECTS:
-            # Of any shape, where OCSF says so; else it is left out, and so not allowed.
-            return {"type": "object"} if kind == "object" else None
+    schema: dict[str, Any]
+    if kind in OBJECTS:
         schema = {"$ref": f"#/$defs/{kind}"}
+    elif kind == "object":
+        schema = {"type": "object"}  # of any shape, as OCSF says
+    elif not kind.endswith("_t"):
+        return None
     else:
         schema = type_schema(clone, kind)
         if enum := known.get("enum", {}) | attribute.get("enum", {}):
