@@ -21,6 +21,8 @@ from broker.audit.merkle import merkle_root
 
 NOTHING_BEFORE: Final = bytes(32)  # the ``previous`` of a writer's first batch
 _LAYOUT: Final = struct.Struct(">c16sQQQq32s32s")
+_MARK: Final = b"\x02"
+STATEMENT_BYTES: Final = _LAYOUT.size
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -60,9 +62,45 @@ def batch_hash(
     previous: bytes,
 ) -> bytes:
     """Return the hash of a batch, as its successor holds it."""
+    return sha256(_pack(writer, number, first_seq, last_seq, at, root, previous)).digest()
+
+
+def batch_statement(batch: Batch) -> bytes:
+    """Return what a batch says, in ``STATEMENT_BYTES``: its hash is over this, and so is its leaf.
+
+    The log over all writers has it as its entry (``broker.audit.tree``).
+    """
+    return _pack(
+        *(batch.writer, batch.number, batch.first_seq, batch.last_seq),
+        *(batch.at, batch.root, batch.previous),
+    )
+
+
+def parse_statement(statement: bytes) -> Batch:
+    """Return the batch that says this. Raises ``ValueError`` for what no batch can say."""
+    try:
+        mark, writer, number, first, last, microseconds, root, previous = _LAYOUT.unpack(statement)
+        at = _EPOCH + microseconds * _MICROSECOND
+    except (struct.error, OverflowError):
+        raise ValueError("not the statement of a batch") from None
+    if mark != _MARK or not 1 <= first <= last or not number:
+        raise ValueError("not the statement of a batch")
+    return Batch(
+        *(UUID(bytes=writer), number, first, last, at, root, previous),
+        hash=sha256(statement).digest(),
+    )
+
+
+def _pack(
+    writer: UUID,
+    number: int,
+    first_seq: int,
+    last_seq: int,
+    at: datetime,
+    root: bytes,
+    previous: bytes,
+) -> bytes:
     microseconds = (at - _EPOCH) // _MICROSECOND
-    return sha256(
-        _LAYOUT.pack(
-            b"\x02", writer.bytes, number, first_seq, last_seq, microseconds, root, previous
-        )
-    ).digest()
+    return _LAYOUT.pack(
+        _MARK, writer.bytes, number, first_seq, last_seq, microseconds, root, previous
+    )
