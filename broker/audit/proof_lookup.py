@@ -1,0 +1,82 @@
+"""The proof of a row, from the database."""
+
+from typing import Any, Final
+from uuid import UUID
+
+from broker.audit.batch import batch_statement
+from broker.audit.checkpoint import CheckpointRejected, parse_checkpoint
+from broker.audit.merkle import inclusion_path, is_included, leaf_hash, merkle_root
+from broker.audit.proof import Proof, short_checkpoint
+from broker.audit.proof_source import (
+    NotSealed,
+    find_batch,
+    find_position,
+    load_paths,
+    load_seal,
+    read_snapshot,
+)
+from broker.audit.query import CannotRead
+from broker.db.engine import Database
+
+_ROW: Final = "SELECT writer, seq, record FROM audit_event WHERE id = $1 LIMIT 2"
+_LEAVES: Final = (
+    "SELECT seq, leaf FROM audit_event WHERE writer = $1 AND seq BETWEEN $2 AND $3"
+    " ORDER BY seq LIMIT $4"
+)
+
+
+class NotProvable(Exception):  # noqa: N818 — an answer to whoever asks
+    """The row is not what the log has: the trail was tampered with; ``str()`` says where."""
+
+
+async def load_proof(database: Database, id: UUID, *, post_quantum: bool = False) -> Proof:  # noqa: A002 — the column's name
+    """Return the proof of the row with this id, with its record, under the newest checkpoint.
+
+    ``post_quantum`` keeps signatures of ML-DSA-44 in the checkpoint, which are longer than all of
+    the rest. Raises ``NotSealed``, ``NotProvable`` or ``CannotRead``.
+    """
+    async with read_snapshot(database) as connection:
+        rows = await connection.fetch(_ROW, id)
+        if len(rows) != 1:
+            if rows:
+                raise NotProvable("several rows have this id")
+            raise CannotRead("there is no row with this id")
+        writer, seq = UUID(int=rows[0]["writer"].int), rows[0]["seq"]
+        record = rows[0]["record"].encode()
+        leaf = leaf_hash(record)
+        batch = await find_batch(connection, writer, seq)
+        if batch is None:
+            raise NotProvable("no batch has this row")
+        seal = await load_seal(connection)
+        position = await find_position(connection, batch)
+        if position is None or position >= seal.size:
+            raise NotSealed(
+                f"the row was written {batch.at:%H:%M:%S} UTC and is not sealed yet; the last"
+                f" checkpoint is of {seal.at:%Y-%m-%d %H:%M:%S} UTC, and brokers make one every"
+                " `audit.checkpoints.every` while one runs"
+            )
+        leaves = await _load_leaves(connection, batch.writer, batch.first_seq, batch.last_seq)
+        leaves[seq - batch.first_seq] = leaf
+        if merkle_root(leaves) != batch.root:
+            raise NotProvable("this row, or another one of its batch, was changed")
+        path = (await load_paths(connection, [position], seal.size))[position]
+        try:
+            root = parse_checkpoint(seal.note).root
+            checkpoint = seal.note if post_quantum else short_checkpoint(seal.note)
+        except CheckpointRejected:
+            raise NotProvable("the newest checkpoint in the database is none") from None
+        if not is_included(leaf_hash(batch_statement(batch)), position, seal.size, path, root):
+            raise NotProvable("the batch of this row, or the sealed log, was changed")
+        inner = tuple(inclusion_path(leaves, seq - batch.first_seq))
+        return Proof(batch, seq, leaf, inner, position, path, checkpoint, record)
+
+
+async def _load_leaves(connection: Any, writer: UUID, first: int, last: int) -> list[bytes]:  # noqa: ANN401 — the driver's
+    count = last - first + 1
+    rows = await connection.fetch(_LEAVES, writer, first, last, count + 1)
+    if [row["seq"] for row in rows] != list(range(first, last + 1)):
+        raise CannotRead(
+            "not every row of its batch is in the database any more: removed by retention, or by"
+            " somebody; `broker audit verify` tells which"
+        )
+    return [row["leaf"] for row in rows]
