@@ -2,6 +2,9 @@
 
 import typer
 
+from broker.cli.audit.check_proof import CHECK_PROOF_HELP, check_proof_file
+from broker.cli.audit.export import EXPORT_HELP, export
+from broker.cli.audit.prove import PROVE_HELP, prove
 from broker.cli.audit.query import QUERY_HELP, query
 from broker.cli.audit.verify import VERIFY_HELP, verify
 
@@ -13,3 +16,6 @@ app = typer.Typer(
 # In the order in which ``--help`` lists them. Each module explains its own command.
 app.command("query", epilog=QUERY_HELP)(query)
 app.command("verify", epilog=VERIFY_HELP)(verify)
+app.command("prove", epilog=PROVE_HELP)(prove)
+app.command("check-proof", epilog=CHECK_PROOF_HELP)(check_proof_file)
+app.command("export", epilog=EXPORT_HELP)(export)
