@@ -3,7 +3,6 @@
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Final
@@ -43,14 +42,8 @@ DatabaseUrl = Annotated[
 ]
 
 
-@dataclass(frozen=True)
 class Unclear(Exception):  # noqa: N818 — an answer to whoever asks
-    """What was asked cannot be understood; ``text`` names the option and what to write."""
-
-    text: str
-
-    def __str__(self) -> str:
-        return self.text
+    """What was asked cannot be understood; the text names the option and what to write."""
 
 
 @asynccontextmanager
