@@ -1,4 +1,4 @@
-"""Makes tombstones of what is to be removed, batch by batch, in the order of writer and ``seq``.
+"""Makes tombstones of what is to be removed, batch by batch, in the order of each writer's ``seq``.
 
 Memory is what the tombstones will take: intervals, and leaves of batches that are cut.
 """
@@ -21,31 +21,28 @@ _LEAF_BYTES: Final = 47
 
 
 class RemovalBuilder:
-    """Gathers what is removed; a writer has as many entries as it takes for each to be short."""
+    """Gathers what is removed; a writer has as many entries as it takes for each to be short.
+
+    However the batches of several writers alternate, the entries are the same.
+    """
 
     def __init__(self) -> None:
         self.rows = 0
         self._done: list[Removal] = []
-        self._open: _Entry | None = None
+        self._open: dict[UUID, _Entry] = {}
 
     def add(self, writer: UUID, number: int, leaves: Mapping[int, bytes], *, whole: bool) -> None:
         """Add rows of one batch, by ``seq`` ascending; ``whole``: the batch has no other rows."""
-        entry = self._open
-        if entry is None or entry.writer != writer or entry.weight > _MAX_ENTRY:
-            self._close()
-            entry = self._open = _Entry(writer)
+        entry = self._open.setdefault(writer, _Entry(writer))
         entry.add(number, leaves, whole=whole)
         self.rows += len(leaves)
+        if entry.weight > _MAX_ENTRY:
+            self._done.append(self._open.pop(writer).close())
 
     def removals(self) -> list[Removal]:
-        """Return all entries."""
-        self._close()
-        return self._done
-
-    def _close(self) -> None:
-        if self._open is not None:
-            self._done.append(self._open.close())
-            self._open = None
+        """Return all entries, by writer and ``seq``."""
+        entries = [*self._done, *(entry.close() for entry in self._open.values())]
+        return sorted(entries, key=lambda one: (one.writer, one.spans))
 
 
 class _Entry:

@@ -96,9 +96,14 @@ def partition_of(day: date) -> str:
     return f"{_PARTITION}{day:%Y%m%d}"
 
 
+def start_of(day: date) -> datetime:
+    """Return when a day begins."""
+    return datetime.combine(day, time(), UTC)
+
+
 def end_of(day: date) -> datetime:
     """Return when a day is over."""
-    return datetime.combine(day, time(), UTC) + _DAY
+    return start_of(day) + _DAY
 
 
 def render_tombstone(tombstone: Tombstone) -> dict[str, Any]:
@@ -108,7 +113,7 @@ def render_tombstone(tombstone: Tombstone) -> dict[str, Any]:
         "part": tombstone.part,
         "parts": tombstone.parts,
         "partition": tombstone.partition,
-        "since": render_time(end_of(tombstone.day) - _DAY),
+        "since": render_time(start_of(tombstone.day)),
         "until": render_time(end_of(tombstone.day)),
         "older_than": tombstone.older_than // timedelta(seconds=1),
         "rows": tombstone.rows,
