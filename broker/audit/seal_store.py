@@ -17,8 +17,6 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-import asyncpg
-
 from broker.audit.batch import Batch
 from broker.audit.seal_scan import Key, Scan, Snapshot
 from broker.audit.tree import Node, node_position, root_nodes
@@ -206,5 +204,5 @@ def _build_batch(row: Mapping[str, Any]) -> Batch:
 
 def _said(error: BaseException) -> str:
     # Its name and, from the server, its code: what the driver says may quote values.
-    state = error.sqlstate if isinstance(error, asyncpg.PostgresError) else None
+    state = getattr(error, "sqlstate", None)
     return type(error).__name__ if state is None else f"{type(error).__name__} {state}"
