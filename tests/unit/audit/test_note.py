@@ -29,7 +29,7 @@ KEYS = SigningKeys.from_seeds(NAME, bytes(32), bytes(32))
 BODY = render_head(Head(NAME, 3, bytes(range(32))))
 NOTE = sign(BODY, KEYS, AT)
 
-# The example of Go's golang.org/x/mod/sumdb/note, which its documentation has.
+# The example of Go's sumdb/note, which its documentation has.
 PETER = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
 PETERS = (
     "If you think cryptography is the answer to your problem,\n"
