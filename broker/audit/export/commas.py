@@ -5,8 +5,7 @@ that begins with ``=``, ``+``, ``-``, ``@``, one of their wide forms or a contro
 apostrophe before it: text, to every spreadsheet. Lists are JSON, digests hexadecimal, times UTC.
 """
 
-import csv
-import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, BinaryIO, Final
 
@@ -14,6 +13,7 @@ from broker.audit.event import canonical_json, render_time
 from broker.audit.export.columns import COLUMNS, PERSONAL, Kind
 
 _FORMULA: Final = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
+_SPECIAL: Final = re.compile(r'[",\r\n]')
 _PRINTABLE: Final = " "  # what sorts before it is a control character
 
 
@@ -38,9 +38,9 @@ class CommaRows:
         """End the table; CSV has nothing that says so."""
 
     def _write_lines(self, lines: Iterable[Sequence[str]]) -> None:
-        text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="\r\n").writerows(lines)
-        self._file.write(text.getvalue().encode())
+        # Several times as fast as the library's writer, which goes by the character.
+        text = "".join(f"{','.join(map(_quoted, line))}\r\n" for line in lines)
+        self._file.write(text.encode())
 
 
 def render_cell(value: Any, kind: Kind) -> str:  # noqa: ANN401 — whatever a column holds
@@ -57,3 +57,10 @@ def render_cell(value: Any, kind: Kind) -> str:  # noqa: ANN401 — whatever a c
         case _:
             text = str(value)
     return f"'{text}" if text and (text[0] in _FORMULA or text[0] < _PRINTABLE) else text
+
+
+def _quoted(cell: str) -> str:
+    if not _SPECIAL.search(cell):
+        return cell
+    doubled = cell.replace('"', '""')
+    return f'"{doubled}"'

@@ -25,7 +25,6 @@ VERSION: Final = "1.8.0"
 # The first one that has the profile ``record_integrity``; not released yet.
 INTEGRITY_VERSION: Final = "1.9.0-dev"
 
-_NOTHING: Final[tuple[object, ...]] = (None, {}, [])
 _UNKNOWN: Final = "unknown"
 _PRODUCT: Final = "Token exchange broker"
 _ACTIVITIES: Final = {
@@ -89,7 +88,7 @@ def build_ocsf(
         event["metadata"] |= {"version": INTEGRITY_VERSION, "profiles": ["record_integrity"]}
         event["attestation_list"] = [_attestation(place)]
     event["unmapped"] = unmapped | event.get("unmapped", {})
-    return {name: one for name, value in event.items() if (one := _bare(value)) not in _NOTHING}
+    return {name: one for name, value in event.items() if (one := _bare(value)) is not None}
 
 
 def _authentication(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -303,8 +302,10 @@ def _milliseconds(moment: str) -> int:
 
 
 def _bare(value: Any) -> Any:  # noqa: ANN401 — any JSON value
-    """Return the value without members that are null or empty: what is not known is left out."""
+    """Return the value without what is null or empty in it; None if nothing is left of it."""
     if isinstance(value, dict):
-        found = {name: _bare(one) for name, one in value.items()}
-        return {name: one for name, one in found.items() if one not in _NOTHING}
-    return [_bare(one) for one in value] if isinstance(value, list) else value
+        found = {name: one for name, each in value.items() if (one := _bare(each)) is not None}
+        return found or None
+    if isinstance(value, list):
+        return [one for each in value if (one := _bare(each)) is not None] or None
+    return value

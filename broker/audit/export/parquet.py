@@ -34,28 +34,33 @@ class ParquetRows:
         columns = {**COLUMNS, **({PERSONAL: Kind.TEXT} if opened else {})}
         self._columns = columns
         self._schema = pa.schema([(name, types[kind]) for name, kind in columns.items()])
-        self._batch = pa.RecordBatch.from_pylist
+        self._pa = pa
         self._writer = parquet.ParquetWriter(file, self._schema, compression="zstd")
-        self._rows: list[dict[str, Any]] = []
+        self._batches: list[Any] = []  # of the row group that is not written yet
+        self._rows = 0
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Take these rows, in their order; written by the group."""
-        self._rows += [
+        plain = [
             {name: _plain(row.get(name), kind) for name, kind in self._columns.items()}
             for row in rows
         ]
-        if len(self._rows) >= GROUP:
+        # As columns they take a fraction of the memory.
+        self._batches.append(self._pa.RecordBatch.from_pylist(plain, schema=self._schema))
+        self._rows += len(plain)
+        if self._rows >= GROUP:
             self._flush()
 
     def close(self) -> None:
         """Write the rest, and the footer without which the file is none."""
-        if self._rows:
-            self._flush()
+        self._flush()
         self._writer.close()
 
     def _flush(self) -> None:
-        self._writer.write_batch(self._batch(self._rows, schema=self._schema))
-        self._rows = []
+        table = self._pa.Table.from_batches(self._batches, schema=self._schema)
+        if self._rows:
+            self._writer.write_table(table, row_group_size=self._rows)
+        self._batches, self._rows = [], 0
 
 
 def _plain(value: Any, kind: Kind) -> Any:  # noqa: ANN401 — whatever a column holds
