@@ -38,7 +38,7 @@ _MAX_PATH: Final = 64  # hashes: of a tree that no number of 64 bits counts
 _MAX_NUMBER: Final = 2**63 - 1
 _ROW: Final = b'{"seq":'
 _RECORD: Final = b',"record":'
-_NUMBER: Final = re.compile(rb"[1-9][0-9]{0,18}")
+_DIGITS: Final = 19  # of the largest number there is
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -275,21 +275,18 @@ def _parse_batch_or_footer(line: bytes) -> ExportedBatch | Footer:
 
 def _parse_row(line: bytes) -> ExportedRow:
     # The record is cut out and not parsed: what is hashed is what stands there.
-    start, mark, record = line.partition(_RECORD)
-    if mark and start.startswith(_ROW) and record.endswith(b"}}"):
-        return ExportedRow(_seq(start[len(_ROW) :]), record[:-1])
+    end = line.find(_RECORD, len(_ROW), len(_ROW) + _DIGITS + len(_RECORD))
+    digits = line[len(_ROW) : end]
+    if end > 0 and line.startswith(_ROW) and line.endswith(b"}}"):
+        if not digits.isdigit() or digits.startswith(b"0"):
+            raise ValueError
+        return ExportedRow(int(digits), line[end + len(_RECORD) : -1])
     if not line.startswith(_ROW):
         raise _Malformed("a row is missing: the batch before speaks of more")
     found = orjson.loads(line)
     if not isinstance(found["text"], str):
         raise TypeError
     return ExportedRow(_count(found, "seq"), found["text"].encode())
-
-
-def _seq(digits: bytes) -> int:
-    if not _NUMBER.fullmatch(digits):
-        raise ValueError
-    return int(digits)
 
 
 def _count(members: Mapping[str, Any], name: str) -> int:
