@@ -8,11 +8,7 @@ from broker.audit.batch import Batch, batch_statement, seal_batch
 from broker.audit.checkpoint import Checkpoint, sign_checkpoint
 from broker.audit.checkpoint_key import derive_keys
 from broker.audit.merkle import inclusion_path, leaf_hash, merkle_root
-from broker.audit.note import SigningKeys
 from broker.audit.proof import Proof, short_checkpoint
-from broker.audit.proof_source import build_batch
-from broker.audit.tree import Frontier
-from broker.db.engine import Database
 
 ORIGIN = "broker.example.com/audit"
 AT = datetime(2026, 1, 2, 3, 4, 5, 6, UTC)
@@ -60,33 +56,3 @@ def build_log(sizes=(3, 1, 5, 2, 7), *, keys=KEYS, origin=ORIGIN) -> Log:
         records.append(rows)
     head = Checkpoint(origin, len(batches), merkle_root(entries(batches)))
     return Log(tuple(batches), tuple(records), sign_checkpoint(head, keys, AT))
-
-
-async def seal(database: Database, *, keys: SigningKeys = KEYS, at: datetime | None = None) -> None:
-    """Put every batch that is not in the log into it, and sign the new head.
-
-    As the broker's own role, in the order of the batches' times.
-    """
-    connection = await database.connect()
-    rows = await connection.fetch(
-        "SELECT b.* FROM audit_batch AS b LEFT JOIN audit_tree AS t USING (writer, number)"
-        " WHERE t.position IS NULL ORDER BY b.at, b.number"
-    )
-    stored = await connection.fetch("SELECT hashes FROM audit_tree ORDER BY position")
-    frontier = Frontier()
-    for one in stored:
-        frontier.append(one["hashes"][0])
-    before = frontier.size
-    for row in rows:
-        leaf = leaf_hash(batch_statement(build_batch(row)))
-        await connection.execute(
-            "INSERT INTO audit_tree VALUES ($1, $2, $3, $4)",
-            *(frontier.size, row["writer"], row["number"], frontier.append(leaf)),
-        )
-    head = Checkpoint(keys.name, frontier.size, frontier.root())
-    moment = at or datetime.now(UTC)
-    await connection.execute(
-        "INSERT INTO audit_checkpoint VALUES ($1, $2, $3, $4, $5, 0)",
-        *(head.size, before, head.root, moment, sign_checkpoint(head, keys, moment)),
-    )
-    await connection.close()

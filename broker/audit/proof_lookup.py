@@ -3,7 +3,8 @@
 from typing import Any, Final
 from uuid import UUID
 
-from broker.audit.batch import batch_statement
+from broker.audit.batch import Batch, batch_statement
+from broker.audit.buried import load_buried, removed_leaves
 from broker.audit.checkpoint import CheckpointRejected, parse_checkpoint
 from broker.audit.merkle import inclusion_path, is_included, leaf_hash, merkle_root
 from broker.audit.proof import Proof, short_checkpoint
@@ -55,7 +56,7 @@ async def load_proof(database: Database, id: UUID, *, post_quantum: bool = False
                 f" checkpoint is of {seal.at:%Y-%m-%d %H:%M:%S} UTC, and brokers make one every"
                 " `audit.checkpoints.every` while one runs"
             )
-        leaves = await _load_leaves(connection, batch.writer, batch.first_seq, batch.last_seq)
+        leaves = await _load_leaves(connection, batch)
         leaves[seq - batch.first_seq] = leaf
         if merkle_root(leaves) != batch.root:
             raise NotProvable("this row, or another one of its batch, was changed")
@@ -71,12 +72,17 @@ async def load_proof(database: Database, id: UUID, *, post_quantum: bool = False
         return Proof(batch, seq, leaf, inner, position, path, checkpoint, record)
 
 
-async def _load_leaves(connection: Any, writer: UUID, first: int, last: int) -> list[bytes]:  # noqa: ANN401 — the driver's
-    count = last - first + 1
-    rows = await connection.fetch(_LEAVES, writer, first, last, count + 1)
-    if [row["seq"] for row in rows] != list(range(first, last + 1)):
+async def _load_leaves(connection: Any, batch: Batch) -> list[bytes]:  # noqa: ANN401 — the driver's
+    """Return the leaves of a batch; of rows that were removed, as their tombstones have them."""
+    first, last = batch.first_seq, batch.last_seq
+    rows = await connection.fetch(_LEAVES, batch.writer, first, last, last - first + 2)
+    leaves = {row["seq"]: row["leaf"] for row in rows}
+    if len(leaves) <= last - first:
+        removed = removed_leaves(await load_buried(connection, batch.at), batch)
+        leaves = {**removed, **leaves}
+    if sorted(leaves) != list(range(first, last + 1)):
         raise CannotRead(
-            "not every row of its batch is in the database any more: removed by retention, or by"
-            " somebody; `broker audit verify` tells which"
+            "rows of its batch are missing, and no tombstone has them: `broker audit verify` tells"
+            " which"
         )
-    return [row["leaf"] for row in rows]
+    return [leaves[seq] for seq in range(first, last + 1)]

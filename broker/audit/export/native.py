@@ -1,6 +1,7 @@
 """The native export: JSON lines that are verified without the database they came from.
 
     header    {"format":"broker-audit-export","version":1,"origin":…,"checkpoint":…,…}
+    tombstone {"tombstone":{…}}                         of rows that are missing in what follows
     batch     {"batch":{…},"position":…,"path":[…],"rows":n}
     row       {"seq":…,"record":{…}}                    n of them follow their batch
     …
@@ -38,6 +39,7 @@ _MAX_PATH: Final = 64  # hashes: of a tree that no number of 64 bits counts
 _MAX_NUMBER: Final = 2**63 - 1
 _ROW: Final = b'{"seq":'
 _RECORD: Final = b',"record":'
+_TOMBSTONE: Final = b'{"tombstone":'
 _DIGITS: Final = 19  # of the largest number there is
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -84,6 +86,13 @@ class ExportedRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ExportedTombstone:
+    """The record of a tombstone, before the first batch that it explains. It is signed itself."""
+
+    record: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Footer:
     """The last line: what was before it. ``read_native`` has compared."""
 
@@ -93,7 +102,7 @@ class Footer:
 
 
 _Parsed = TypeVar("_Parsed")
-Line = Header | ExportedBatch | ExportedRow | Footer
+Line = Header | ExportedTombstone | ExportedBatch | ExportedRow | Footer
 
 
 class NativeWriter:
@@ -120,6 +129,10 @@ class NativeWriter:
                 }
             )
         )
+
+    def tombstone(self, tombstone: ExportedTombstone) -> None:
+        """Write the line of a tombstone, between batches."""
+        self._line(b"%b%b}" % (_TOMBSTONE, tombstone.record))
 
     def batch(self, exported: ExportedBatch) -> None:
         """Write the line of a batch; ``exported.rows`` rows are to follow."""
@@ -191,10 +204,12 @@ class _Reader:
         yield self._parsed(self._next(), _parse_header)
         batches = rows = 0
         while True:
-            found = self._parsed(self._next(), _parse_batch_or_footer)
+            found = self._parsed(self._next(), _parse_between_rows)
             yield found
             if isinstance(found, Footer):
                 break
+            if isinstance(found, ExportedTombstone):
+                continue
             batches += 1
             for _ in range(found.rows):
                 yield self._parsed(self._next(), _parse_row)
@@ -247,10 +262,12 @@ def _parse_header(line: bytes) -> Header:
     return Header(origin, since, until, _moment(found["at"]), checkpoint)
 
 
-def _parse_batch_or_footer(line: bytes) -> ExportedBatch | Footer:
+def _parse_between_rows(line: bytes) -> ExportedTombstone | ExportedBatch | Footer:
     if line.startswith(_ROW):
         raise _Malformed("there are more rows than their batch speaks of")
     found = orjson.loads(line)
+    if line.startswith(_TOMBSTONE) and line.endswith(b"}}"):
+        return ExportedTombstone(line[len(_TOMBSTONE) : -1])
     if "sha256" in found:
         if not _DIGEST.fullmatch(found["sha256"]):
             raise ValueError

@@ -11,7 +11,16 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from broker.audit.export.native import ExportedBatch, ExportedRow, Footer, Header, NativeWriter
+from broker.audit.batch import Batch
+from broker.audit.buried import Buried, covering, load_buried
+from broker.audit.export.native import (
+    ExportedBatch,
+    ExportedRow,
+    ExportedTombstone,
+    Footer,
+    Header,
+    NativeWriter,
+)
 from broker.audit.proof_source import build_batch, find_batch, find_position, load_paths, load_seal
 from broker.audit.query import CannotRead
 from broker.audit.queue import MAX_BATCH_ROWS
@@ -89,7 +98,7 @@ async def write_window(
     """
     writer = NativeWriter(write)
     writer.header(window.header)
-    rows = _Writers(connection)
+    rows, graves = _Writers(connection), _Graves(connection)
     cursor = await connection.cursor(_BATCHES, window.first, window.stop)
     while found := await cursor.fetch(_TOGETHER):
         paths = await load_paths(connection, [row["position"] for row in found], window.size)
@@ -100,6 +109,9 @@ async def write_window(
             if batch.last_seq - batch.first_seq >= MAX_BATCH_ROWS:
                 raise CannotRead(f"{_at(row)} was changed: run `broker audit verify`")
             stored = await rows.up_to(batch.writer, batch.first_seq, batch.last_seq)
+            if len(stored) <= batch.last_seq - batch.first_seq:
+                for tombstone in await graves.new_for(batch):
+                    writer.tombstone(tombstone)
             position = row["position"]
             writer.batch(ExportedBatch(batch, position, paths[position], len(stored)))
             for one in stored:
@@ -110,6 +122,24 @@ async def write_window(
 
 def _at(row: Any) -> str:  # noqa: ANN401 — the driver's
     return f"the batch at position {row['position']} of the log"
+
+
+class _Graves:
+    """Tombstones of the trail, each shown once, before the first batch that it explains."""
+
+    def __init__(self, connection: Any) -> None:  # noqa: ANN401 — the driver's
+        self._connection = connection
+        self._known: list[Buried] | None = None  # looked for once there is a hole
+        self._shown: set[bytes] = set()
+
+    async def new_for(self, batch: Batch) -> list[ExportedTombstone]:
+        """Return those that removed rows of this batch and were not shown yet."""
+        if self._known is None:
+            self._known = await load_buried(self._connection, batch.at)
+        records = [one.record for one in covering(self._known, batch)]
+        new = [record for record in records if record not in self._shown]
+        self._shown.update(new)
+        return [ExportedTombstone(record) for record in new]
 
 
 class _Writers:

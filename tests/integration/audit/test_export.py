@@ -28,7 +28,7 @@ from broker.db.engine import Database
 from broker.errors import Reason
 from tests.audit import attempt, evaluation, event, new_id, running, signed_token
 from tests.fixtures.postgres import execute, one_more
-from tests.proving import KEYS, ORIGIN, seal
+from tests.sealing import KEYS, ORIGIN, seal_now
 
 ISSUER = "https://broker.example.com"
 
@@ -46,7 +46,7 @@ async def write(url):
                     attempt(), Reason.POLICY_SCOPE_NOT_GRANTED, id=new_id(), issuer=ISSUER
                 )
             )
-    await seal(database)
+    await seal_now(database)
     async with running(database) as writer:
         await writer.append(event("late"))
     await database.aclose()

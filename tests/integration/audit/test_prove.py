@@ -14,7 +14,7 @@ from broker.cli.audit import app
 from broker.db.engine import Database
 from tests.audit import event, running
 from tests.fixtures.postgres import execute, one_more
-from tests.proving import KEYS, ORIGIN, seal
+from tests.sealing import KEYS, ORIGIN, seal_now
 
 VERIFIER = Path(__file__).parents[3] / "docs" / "verify_proof.py"
 VKEYS = "\n".join(map(str, KEYS.public))
@@ -26,7 +26,7 @@ async def write(url):
         async with running(database) as writer:
             await asyncio.gather(*(writer.append(event(f"n{number}")) for number in range(20)))
             await writer.append(event("single"))
-    await seal(database)
+    await seal_now(database)
     async with running(database) as writer:
         await writer.append(event("late"))
     await database.aclose()
@@ -226,7 +226,7 @@ def test_a_proof_of_another_log_or_key_does_not_verify(sealed, folder):
             "sealed log",
             id="tree",
         ),
-        pytest.param("DELETE FROM audit_event WHERE action = 'n6'", 2, "not every row", id="gone"),
+        pytest.param("DELETE FROM audit_event WHERE action = 'n6'", 2, "no tombstone", id="gone"),
         pytest.param("DELETE FROM audit_batch", 1, "no batch", id="batch-gone"),
         pytest.param("DELETE FROM audit_checkpoint", 2, "nothing is sealed", id="unsealed"),
     ],

@@ -16,6 +16,7 @@ from broker.audit.export.native import (
     ExportCutShort,
     ExportedBatch,
     ExportedRow,
+    ExportedTombstone,
     ExportRejected,
     Footer,
     Header,
@@ -31,6 +32,7 @@ LINES = [
     Header("broker.example.com/audit", None, AT, AT, "a note\n\n— line\n"),
     ExportedBatch(BATCH, 4, (b"p" * 32, b"q" * 32), 3),
     *(ExportedRow(seq, record) for seq, record in enumerate(RECORDS, 1)),
+    ExportedTombstone(b'{"action":"audit.retain"}'),
     ExportedBatch(replace(BATCH, number=2, first_seq=4, last_seq=9), 5, (), 0),
 ]
 
@@ -41,7 +43,13 @@ def export(lines=LINES):
     writer = NativeWriter(written.write)
     for line in lines:
         kind = type(line)
-        {Header: writer.header, ExportedBatch: writer.batch, ExportedRow: writer.row}[kind](line)
+        writers = {
+            Header: writer.header,
+            ExportedTombstone: writer.tombstone,
+            ExportedBatch: writer.batch,
+            ExportedRow: writer.row,
+        }
+        writers[kind](line)
     writer.footer()
     return written.getvalue()
 
