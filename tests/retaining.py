@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,21 @@ from typing import Any
 from broker.audit.commit import AuditTrail
 from broker.audit.outcome import build_administration
 from broker.audit.retain import Retention
-from broker.audit.retain_store import PartitionStore
+from broker.audit.retain_store import CannotRetain, PartitionStore
+from broker.audit.seal_store import HeadLost, SealUnavailable
 from broker.audit.uuid7 import build_uuid7
 from broker.audit.writer import AuditWriter
 from broker.db.engine import Database
 from tests.audit import new_id, now, running
 from tests.fixtures.postgres import OneDatabase, execute
-from tests.proving import KEYS, seal
+from tests.sealing import KEYS, seal_now
 
 FIRST, SECOND = date(2025, 1, 1), date(2025, 1, 2)
 AGE = timedelta(days=400)
 MIDNIGHT = datetime(2025, 1, 2, tzinfo=UTC)
 ROWS = {FIRST: 17, SECOND: 16}  # what ``write_days`` leaves there
+# What a process that was killed a moment ago may still hold, or what it was doing.
+NOT_YET = (CannotRetain, HeadLost, SealUnavailable)
 TABLES = {day: f"audit_event_p{day:%Y%m%d}" for day in (FIRST, SECOND)}
 
 
@@ -31,8 +35,22 @@ def at_midnight(seconds: float) -> Any:
     return build_administration("test", {"n": seconds}, id=new_id(), at=at, by="somebody")
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a database is, for another process."""
+
+    owner_url: str
+    app_url: str
+
+
 async def write_days(made: OneDatabase) -> None:
-    """Two days of one writer, with a batch that midnight cuts, and a day of another one; sealed."""
+    """Two days of one writer, with a batch that midnight cuts, and a day of another one; sealed.
+
+    Of the days ahead only a few stay: with fewer files the database is sooner copied.
+    """
+    today = now().date()
+    ahead = [f"audit_event_p{today + timedelta(days=n):%Y%m%d}" for n in range(3, 91)]
+    execute(made.owner_url, f"DROP TABLE IF EXISTS {', '.join(ahead)}")
     for day in TABLES:
         execute(made.owner_url, f"SELECT audit_event_partition('{day}')")
     database = Database(made.app_url)
@@ -47,7 +65,7 @@ async def write_days(made: OneDatabase) -> None:
         await asyncio.gather(*(writer.append(at_midnight(3600 + n)) for n in range(8)))
     async with running(database) as writer:  # and somebody of today
         await writer.append(at_midnight((now() - MIDNIGHT).total_seconds()))
-    await seal(database)
+    await seal_now(database)
     await database.aclose()
 
 
@@ -79,13 +97,13 @@ class Told:
 
 @asynccontextmanager
 async def retention(
-    made: OneDatabase, folder: Path, *, keys: Any = KEYS, seals: bool = True
+    made: OneDatabase | Place, folder: Path, *, keys: Any = KEYS, seals: bool = True
 ) -> AsyncIterator[Retention]:
     """A retention with a writer of its own; ``seals`` False: nobody makes checkpoints."""
     owner, database = Database(made.owner_url, timeout=None), Database(made.app_url, timeout=None)
 
     async def make_checkpoint() -> None:
-        await (seal(database, keys=keys) if seals else asyncio.sleep(0.01))
+        await (seal_now(database, keys=keys) if seals else asyncio.sleep(0.01))
 
     store = await PartitionStore.open(owner)
     try:
@@ -110,8 +128,24 @@ async def retention(
         await database.aclose()
 
 
-def days_left(made: OneDatabase) -> list[date]:
+def days_left(made: OneDatabase | Place) -> list[date]:
     """The two days, as far as their partitions are there."""
     rows = execute(made.owner_url, "SELECT relname FROM pg_class WHERE relkind = 'r'")
     names = {row["relname"] for row in rows}
     return [day for day, table in TABLES.items() if table in names]
+
+
+def remove_first(made: Place, folder: Path) -> None:
+    """Remove the first day; runs in a process that is killed."""
+    asyncio.run(_remove_first(made, folder))
+
+
+async def _remove_first(made: Place, folder: Path) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                async with retention(made, folder) as work:
+                    await work.retain(FIRST)
+                    return
+            except NOT_YET:
+                await asyncio.sleep(0.02)

@@ -16,7 +16,6 @@ from broker.audit.tombstone import tombstones_of
 from broker.audit.tombstone_note import verify_tombstone
 from broker.db.engine import Database
 from tests.fixtures.postgres import execute, one_more
-from tests.proving import KEYS, ORIGIN
 from tests.retaining import (
     FIRST,
     MIDNIGHT,
@@ -27,6 +26,7 @@ from tests.retaining import (
     retention,
     write_days,
 )
+from tests.sealing import KEYS, ORIGIN
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,209 @@
+"""``broker audit retain`` as operators run it: exit codes, words, files."""
+
+import asyncio
+import json
+import threading
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+from typer.testing import CliRunner
+
+from broker.cli.audit import app
+from broker.db.engine import Database
+from tests.fixtures.postgres import execute, one_more
+from tests.retaining import FIRST, ROWS, SECOND, TABLES, days_left, write_days
+from tests.sealing import build_sealer
+from tests.server import write_configuration
+
+
+@pytest.fixture(scope="module")
+def written(postgres, migrated):
+    """The two old days, to copy; nobody is connected to it."""
+    with one_more(postgres, migrated.name) as made:
+        asyncio.run(write_days(made))
+        yield made
+
+
+@pytest.fixture(scope="module")
+def unchanged(postgres, written):
+    """The two old days, for what changes nothing."""
+    with one_more(postgres, written.name) as made:
+        yield made
+
+
+@pytest.fixture
+def old(postgres, written):
+    """The two old days in a database of the test's own."""
+    with one_more(postgres, written.name) as made:
+        yield made
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The folder to work in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def config(old, folder):
+    """A configuration that names the owner as well."""
+    return configure(folder, old.app_url, owner_url=old.owner_url)
+
+
+@pytest.fixture
+def config_unchanged(unchanged, folder):
+    """The same, for what changes nothing."""
+    return configure(folder, unchanged.app_url, owner_url=unchanged.owner_url)
+
+
+def configure(folder, url, **database):
+    return write_configuration(folder, url, database={"url": url} | database)
+
+
+def retain(config, *arguments, older_than="400d"):
+    return CliRunner().invoke(
+        app,
+        ["retain", "--older-than", older_than, "--config", str(config), *arguments],
+        env={"COLUMNS": "110"},
+    )
+
+
+@contextmanager
+def sealing(made):
+    """Seal like a running broker, for as long as a command needs it."""
+    stop = threading.Event()
+
+    async def run():
+        database = Database(made.app_url)
+        stopping = asyncio.Event()
+        sealer = asyncio.create_task(
+            build_sealer(database, every=timedelta(milliseconds=100)).run(stopping)
+        )
+        await asyncio.to_thread(stop.wait)
+        stopping.set()
+        await sealer
+        await database.aclose()
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_old_days_are_shown_before_they_go(unchanged, config_unchanged):
+    """--dry-run: which days, how many rows and bytes, from when to when; nothing is changed."""
+    answer = retain(config_unchanged, "--dry-run")
+
+    assert 0 == answer.exit_code, answer.stderr
+    assert f"{FIRST}" in answer.stdout
+    assert "23:59:00" in answer.stdout
+    assert [FIRST, SECOND] == days_left(unchanged)
+    assert not (config_unchanged.parent / "audit-retained").exists()
+
+
+def test_a_program_reads_the_same(config_unchanged):
+    """--format json: one document, also when nothing was removed."""
+    document = json.loads(retain(config_unchanged, "--dry-run", "--format", "json").stdout)
+
+    assert [(str(day), ROWS[day], False) for day in TABLES] == [
+        (one["day"], one["rows"], one["removed"]) for one in document["partitions"]
+    ]
+    assert 0 == document["unprepared_rows"]
+
+
+def test_what_is_removed_is_in_files_that_only_their_owner_reads(old, config):
+    """400 days later: gone from the database, kept in a folder, told by name."""
+    with sealing(old):
+        answer = retain(config, "--yes", "--export-to", "kept", "--format", "json")
+    folder = config.parent / "kept"
+    document = json.loads(answer.stdout or "{}")
+
+    assert 0 == answer.exit_code, answer.stderr
+    assert [] == days_left(old)
+    assert [f"kept/audit-{day}.jsonl" for day in TABLES] == [
+        one["file"] for one in document["partitions"]
+    ]
+    assert {0o600} == {file.stat().st_mode & 0o777 for file in folder.iterdir()}
+    assert 0o700 == folder.stat().st_mode & 0o777
+    assert "2025-01-01 dropped" in answer.stderr
+
+
+def test_nothing_to_do_is_done(config_unchanged):
+    """For a timer: no day is that old, so it ends well and asks nothing."""
+    answer = retain(config_unchanged, older_than="4000d")
+
+    assert (0, "No day's partition is that old.\n") == (answer.exit_code, answer.stdout)
+
+
+def test_rows_of_unprepared_days_stay_and_are_told(old, config):
+    """The default partition holds many days: none of them can be dropped as a whole."""
+    execute(
+        old.superuser_url,
+        "INSERT INTO audit_event SELECT (json_populate_record(x,"
+        ' \'{"at": "2024-01-01"}\')).* FROM audit_event AS x WHERE seq = 5',
+    )
+    answer = retain(config, "--dry-run")
+
+    assert 0 == answer.exit_code
+    assert "rows as old are in the default partition" in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        pytest.param(("--older-than", "nonsense"), "write a duration like 400d", id="no-duration"),
+        pytest.param(("--older-than", "1d"), "younger than 2d is still in use", id="too-young"),
+        pytest.param((), "--yes: add it to remove them", id="not-confirmed"),
+        pytest.param(("--yes", "--export-to", "broker.yaml"), "--export-to", id="no-folder"),
+    ],
+)
+def test_what_cannot_be_done_is_told_with_what_to_write(
+    unchanged, config_unchanged, arguments, said
+):
+    """Exit code 2, one line, nothing changed."""
+    answer = retain(config_unchanged, *arguments)
+
+    assert 2 == answer.exit_code, answer.stdout
+    assert said in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert [FIRST, SECOND] == days_left(unchanged)
+
+
+def test_without_the_owner_it_says_which_setting_is_missing(unchanged, folder):
+    """The broker's own role cannot drop what it has recorded."""
+    answer = retain(configure(folder, unchanged.app_url), "--yes")
+
+    assert 2 == answer.exit_code
+    assert "database.owner_url: broker_app may not drop partitions" in answer.stderr
+
+
+def test_a_day_that_was_tampered_with_is_refused(old, config):
+    """Exit code 1, and which row it is."""
+    execute(
+        old.superuser_url,
+        f"ALTER TABLE {TABLES[FIRST]} DISABLE TRIGGER ALL",
+        f"UPDATE {TABLES[FIRST]} SET record = record || ' ' WHERE seq = 7",
+    )
+    answer = retain(config, "--yes")
+
+    assert 1 == answer.exit_code, answer.stdout
+    assert "row 7 of writer" in answer.stderr
+    assert [FIRST, SECOND] == days_left(old)
+
+
+def test_a_file_that_is_there_already_is_never_replaced(old, config):
+    """It may be the only copy of another trail's day."""
+    folder = config.parent / "kept"
+    folder.mkdir()
+    (folder / f"audit-{FIRST}.jsonl").write_text("somebody's\n")
+    answer = retain(config, "--yes", "--export-to", "kept")
+
+    assert 2 == answer.exit_code, answer.stderr
+    assert "move it away" in answer.stderr
+    assert "somebody's\n" == (folder / f"audit-{FIRST}.jsonl").read_text()
+    assert [FIRST, SECOND] == days_left(old)
