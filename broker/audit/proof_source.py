@@ -80,16 +80,22 @@ async def find_batch(connection: Any, writer: UUID, seq: int) -> Batch | None:  
     low, high = 1, await connection.fetchval(_LAST_NUMBER, writer) or 0
     while low <= high:
         middle = (low + high) // 2
-        batch = await connection.fetchrow(_BATCH, writer, middle)
+        batch = await load_batch(connection, writer, middle)
         if batch is None:
             return None
-        if seq < batch["first_seq"]:
+        if seq < batch.first_seq:
             high = middle - 1
-        elif seq > batch["last_seq"]:
+        elif seq > batch.last_seq:
             low = middle + 1
         else:
-            return build_batch(batch)
+            return batch
     return None
+
+
+async def load_batch(connection: Any, writer: UUID, number: int) -> Batch | None:  # noqa: ANN401 — the driver's
+    """Return a batch of a writer."""
+    found = await connection.fetchrow(_BATCH, writer, number)
+    return None if found is None else build_batch(found)
 
 
 async def find_position(connection: Any, batch: Batch) -> int | None:  # noqa: ANN401 — the driver's

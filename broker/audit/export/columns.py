@@ -46,7 +46,9 @@ COLUMNS: Final[Mapping[str, Kind]] = {
 # What is added where whoever exports holds the audit key. The record itself stays as it was
 # hashed, so that its leaf still fits.
 PERSONAL: Final = "personal"
-OPENED: Final = "opened"  # beside the columns of a row: its record in plain
+# What may be beside the columns of a row: its record in plain, and where it stands in the log.
+OPENED: Final = "opened"
+PLACE: Final = "place"
 
 
 def plain_columns(row: Mapping[str, Any], opened: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from ipaddress import ip_address
 from typing import Any, Final
 from uuid import UUID
 
+from broker.audit.head import Head
 from broker.errors import PUBLIC, Reason
 
 VERSION: Final = "1.8.0"
@@ -60,7 +61,9 @@ class Place:
     writer: UUID
     seq: int
     leaf: bytes
-    origin: str | None  # of the log; None: nothing is sealed yet
+    batch: int | None = None  # its number; None: there is none that has this row
+    position: int | None = None  # of the batch in the log; None: not sealed yet
+    head: Head | None = None  # of the checkpoint that covers it
 
 
 def build_ocsf(
@@ -87,6 +90,7 @@ def build_ocsf(
     if place is not None:
         event["metadata"] |= {"version": INTEGRITY_VERSION, "profiles": ["record_integrity"]}
         event["attestation_list"] = [_attestation(place)]
+        unmapped["log"] = _log(place)
     event["unmapped"] = unmapped | event.get("unmapped", {})
     return {name: one for name, value in event.items() if (one := _bare(value)) is not None}
 
@@ -259,7 +263,7 @@ def _attestation(place: Place) -> dict[str, Any]:
     return {
         "uid": f"{place.writer}:{place.seq}",
         "chain_uid": str(place.writer),
-        "authority_uid": place.origin,
+        "authority_uid": None if place.head is None else place.head.origin,
         "fingerprint": {
             "algorithm_id": 3,
             "algorithm": "SHA-256",
@@ -269,6 +273,17 @@ def _attestation(place: Place) -> dict[str, Any]:
             "serialization": "RFC 6962 leaf of the record",
             "value": bytes(place.leaf).hex(),
         },
+    }
+
+
+def _log(place: Place) -> dict[str, Any]:
+    """Return how the leaf hangs on a checkpoint, for which OCSF has no place."""
+    head = place.head
+    return {
+        "batch": place.batch,
+        "position": place.position,
+        "size": None if head is None else head.size,
+        "root": None if head is None else head.root.hex(),
     }
 
 

@@ -10,6 +10,8 @@ _TOGETHER: Final = 500  # rows held
 
 # Returns the record with what identifies persons in plain, or saying that it cannot be.
 Opener = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+# Returns the row with something more.
+Enricher = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 
 
 class Rows(Protocol):
@@ -26,17 +28,19 @@ async def write_rows(
     found: AsyncIterator[Mapping[str, Any]],
     rows: Rows,
     *,
-    opener: Opener | None = None,
+    enrichers: Sequence[Enricher] = (),
     progress: Callable[[int], None] = lambda _done: None,
 ) -> int:
     """Write all that is found, and what has to come last; return how many rows there were.
 
-    ``opener`` None: as stored. Raises ``CannotRead``, or what writing raises.
+    Raises ``CannotRead``, or what writing raises.
     """
     count = 0
     lot: list[Mapping[str, Any]] = []
     async for row in found:
-        lot.append(row if opener is None else await _opened(row, opener))
+        for enrich in enrichers:
+            row = await enrich(row)  # noqa: PLW2901 — the same row, with more
+        lot.append(row)
         if len(lot) == _TOGETHER:
             rows.write(lot)
             count += len(lot)
@@ -47,12 +51,17 @@ async def write_rows(
     return count + len(lot)
 
 
-async def _opened(row: Mapping[str, Any], opener: Opener) -> Mapping[str, Any]:
-    try:
-        opened = await opener(parse_record(row))
-    except ValueError:
-        raise CannotRead(
-            f"row {row['seq']} of writer {row['writer']} has a record that nobody wrote:"
-            " run `broker audit verify`"
-        ) from None
-    return {**plain_columns(row, opened), OPENED: opened}
+def opening(opener: Opener) -> Enricher:
+    """Return what puts into a row what its record says of persons."""
+
+    async def enrich(row: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            opened = await opener(parse_record(row))
+        except ValueError:
+            raise CannotRead(
+                f"row {row['seq']} of writer {row['writer']} has a record that nobody wrote:"
+                " run `broker audit verify`"
+            ) from None
+        return {**plain_columns(row, opened), OPENED: opened}
+
+    return enrich

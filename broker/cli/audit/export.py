@@ -4,13 +4,13 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, BinaryIO, Final
+from typing import Annotated, Any, BinaryIO, Final
 
 import typer
 from rich.progress import MofNCompleteColumn, Progress, TextColumn
@@ -21,8 +21,10 @@ from broker.audit.export.commas import CommaRows
 from broker.audit.export.events import EventRows
 from broker.audit.export.output import open_output
 from broker.audit.export.parquet import NoParquet, ParquetRows
-from broker.audit.export.rows import Rows, write_rows
+from broker.audit.export.places import Places
+from broker.audit.export.rows import Enricher, Rows, write_rows
 from broker.audit.export.window import load_window, write_window
+from broker.audit.head import Head
 from broker.audit.proof_source import NotSealed, load_seal, read_snapshot
 from broker.audit.query import Filter, find_rows
 from broker.cli.audit.source import (
@@ -231,24 +233,30 @@ async def _export_native(
 async def _export_rows(
     database: Database, asked: _Asked, file: BinaryIO, advance: Callable[[int], None]
 ) -> str:
-    rows = await _build_rows(database, asked, file)
-    count = await write_rows(find_rows(database, asked.wanted), rows, progress=advance)
+    rows = _build_rows(asked, file)
+    async with AsyncExitStack() as stack:
+        enrichers: list[Enricher] = []
+        if asked.integrity:
+            connection = await stack.enter_async_context(read_snapshot(database))
+            enrichers.append(Places(connection, await _find_head(connection)).enrich)
+        count = await write_rows(
+            find_rows(database, asked.wanted), rows, enrichers=enrichers, progress=advance
+        )
     return f"{count:,} rows"
 
 
-async def _build_rows(database: Database, asked: _Asked, file: BinaryIO) -> Rows:
-    if asked.format is ExportFormat.CSV:
-        return CommaRows(file, opened=False)
-    if asked.format is ExportFormat.PARQUET:
-        return ParquetRows(file, opened=False)
-    origin = await _find_origin(database) if asked.integrity else None
-    product = version("token-exchange-broker")
-    return EventRows(file, product_version=product, integrity=asked.integrity, origin=origin)
+def _build_rows(asked: _Asked, file: BinaryIO) -> Rows:
+    match asked.format:
+        case ExportFormat.CSV:
+            return CommaRows(file, opened=False)
+        case ExportFormat.PARQUET:
+            return ParquetRows(file, opened=False)
+        case _:
+            return EventRows(file, product_version=version("token-exchange-broker"))
 
 
-async def _find_origin(database: Database) -> str | None:
-    async with read_snapshot(database) as connection:
-        try:
-            return parse_checkpoint((await load_seal(connection)).note).origin
-        except NotSealed:
-            return None
+async def _find_head(connection: Any) -> Head | None:  # noqa: ANN401 — the driver's
+    try:
+        return parse_checkpoint((await load_seal(connection)).note)
+    except NotSealed:
+        return None

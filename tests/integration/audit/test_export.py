@@ -201,11 +201,17 @@ def test_ocsf_is_an_event_a_line(trail, folder, integrity):
     assert [str(row["id"]) for row in expected] == [one["metadata"]["uid"] for one in events]
     assert {3002, 6002, 6003} == {one["class_uid"] for one in events}
     if integrity:
-        attestations = [one["attestation_list"][0] for one in events]
-        assert {ORIGIN} == {one["authority_uid"] for one in attestations}
-        assert [row["leaf"].hex() for row in expected] == [
-            one["fingerprint"]["value"] for one in attestations
-        ]
+        places = {
+            (row["writer"], row["number"]): row["position"]
+            for row in execute(trail.auditor_url, "SELECT * FROM audit_tree")
+        }
+        for row, one in zip(expected, events, strict=True):
+            attestation, log = one["attestation_list"][0], one["unmapped"]["log"]
+            sealed = (row["writer"], log["batch"]) in places
+            assert row["leaf"].hex() == attestation["fingerprint"]["value"]
+            assert places.get((row["writer"], log["batch"])) == log.get("position")
+            assert (ORIGIN if sealed else None) == attestation.get("authority_uid")
+            assert (len(places) if sealed else None) == log.get("size")
 
 
 @pytest.mark.parametrize("output", ["native", "csv", "ocsf"])

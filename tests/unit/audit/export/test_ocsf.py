@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 from broker.audit.event import VERSION as RECORD_VERSION
 from broker.audit.event import build_event, canonical_json
 from broker.audit.export.ocsf import INTEGRITY_VERSION, VERSION, Place, build_ocsf
+from broker.audit.head import Head
 from broker.audit.outcome import (
     build_administration,
     build_counted,
@@ -28,7 +29,9 @@ SCHEMAS = {
     version: Draft202012Validator(json.loads((VECTORS / f"ocsf-{version}.json").read_text()))
     for version in (VERSION, INTEGRITY_VERSION)
 }
-PLACE = Place(UUID(int=7), 12, sha256(b"leaf").digest(), "broker.example.com/audit")
+HEAD = Head("broker.example.com/audit", 9, sha256(b"root").digest())
+PLACE = Place(UUID(int=7), 12, sha256(b"leaf").digest(), 3, 5, HEAD)
+UNSEALED = Place(UUID(int=7), 12, sha256(b"leaf").digest(), 3)
 
 
 def record_of(event):
@@ -135,7 +138,9 @@ def faults(event):
     ]
 
 
-@pytest.mark.parametrize("place", [None, PLACE], ids=["released", "record-integrity"])
+@pytest.mark.parametrize(
+    "place", [None, PLACE, UNSEALED], ids=["released", "record-integrity", "not-sealed-yet"]
+)
 @pytest.mark.parametrize("form", [dict, sealed], ids=["plain", "sealed"])
 @pytest.mark.parametrize("kind", EVENTS)
 def test_every_kind_of_event_is_one_of_the_schema_s(kind, form, place):
@@ -229,7 +234,9 @@ def test_record_integrity_names_the_leaf_and_its_chain():
     assert "1.9.0-dev" == event["metadata"]["version"]
     assert ["record_integrity"] == event["metadata"]["profiles"]
     assert PLACE.leaf.hex() == attestation["fingerprint"]["value"]
-    assert (f"{PLACE.writer}:12", "broker.example.com/audit") == (
+    assert (f"{PLACE.writer}:12", HEAD.origin) == (
         attestation["uid"],
         attestation["authority_uid"],
     )
+    log = {"batch": 3, "position": 5, "size": 9, "root": HEAD.root.hex()}
+    assert log == event["unmapped"]["log"]
