@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from broker.app.sealing import Sealing
 from broker.app.wiring import (
     Shared,
     Wired,
@@ -111,6 +112,7 @@ class Broker:
             utc_now,
             self._build_id,
         )
+        self._sealing = Sealing(settings, self.database, self._shared.tls)
         self._wired: Wired | None = None
         self._stop = asyncio.Event()
         self._ending = asyncio.Event()  # the last to stop: the audit writer
@@ -169,6 +171,7 @@ class Broker:
         self._spawn(self._keyring.run(self._stop), "keyring")
         self._spawn(self.blocklist.run(self._stop), "blocklist")
         self._spawn(self._sweep(), "sweep")
+        self._spawn(self._sealing.run(self._stop), "sealing")
         self._put_in_force(wired)
         self._spawn(self._public.serve(), "listener")
         self._spawn(self._admin.serve(), "admin-listener")
@@ -243,6 +246,7 @@ class Broker:
             keys=self._keyring.loaded,
             revocations=self.blocklist.loaded,
             database=self._writer.available,
+            sealing=self._sealing.state,
         )
 
     def status(self) -> dict[str, Any]:
@@ -252,6 +256,7 @@ class Broker:
             **wired.describe(),
             "writer": str(self._writer.writer),
             "ready": self.readiness().ready,
+            "sealing": self._sealing.describe(),
             "issuers": [
                 {
                     "issuer": status.issuer,

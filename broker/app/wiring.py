@@ -154,7 +154,7 @@ def _limits(limits: Limits, previous: Wired | None) -> tuple[FailureThrottle, Ca
 
 
 def judge_readiness(
-    wired: Wired | None, *, keys: bool, revocations: bool, database: bool
+    wired: Wired | None, *, keys: bool, revocations: bool, database: bool, sealing: str
 ) -> Readiness:
     """Return what an exchange needs, and whether it is there. Design: the admin listener."""
     statuses = () if wired is None else wired.issuers.status()
@@ -172,6 +172,7 @@ def judge_readiness(
             "issuers": wired is not None and "not tried" not in tried.values(),
         },
         issuers=tried,
+        sealing=sealing,
     )
 
 

@@ -36,14 +36,24 @@ _suspicious = meter.create_counter(
 )
 
 
+class SealRefused(Exception):  # noqa: N818 — an answer to the operator
+    """To seal would make a second history; ``str()`` says what contradicts what."""
+
+
 class SealHealth:
     """Told by the sealer what became of each of its turns."""
 
     def __init__(self) -> None:
         self.refusal: str | None = None
         self._complained = False
+        self._rekeyed = False
         self._caught_up = time.monotonic()
         _refusing.set(0)
+
+    @property
+    def failing(self) -> bool:
+        """Whether there is a trouble that was told, and is not over."""
+        return self._complained
 
     def sealed(self, batches: int, age: float) -> None:
         """``batches`` are under a new head; ``age`` is that of the oldest of them, in seconds."""
@@ -92,6 +102,12 @@ class SealHealth:
             "a batch of the audit trail is not as it was written: run `broker audit verify`",
             extra={"fault": fault, "writer": str(batch.writer), "number": batch.number},
         )
+
+    def rekeyed(self) -> None:
+        """Tell that the newest head was signed by another key: it was replaced, or is not ours."""
+        if not self._rekeyed:
+            self._rekeyed = True
+            _log.warning("the newest checkpoint was signed by another key; verifiers need both")
 
     def _late(self, cause: str) -> None:
         _failures.add(1, {"cause": cause})

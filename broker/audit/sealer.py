@@ -16,7 +16,7 @@ it goes on, and when it is gone another one is in time.
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from hashlib import sha256
 from typing import Final
@@ -27,10 +27,11 @@ from broker.audit.checkpoint import (
     CheckpointRejected,
     parse_checkpoint,
     sign_checkpoint,
+    verify_checkpoint,
 )
 from broker.audit.merkle import leaf_hash
 from broker.audit.note import SigningKeys
-from broker.audit.seal_health import SealHealth
+from broker.audit.seal_health import SealHealth, SealRefused
 from broker.audit.seal_scan import Scan, Snapshot
 from broker.audit.seal_store import Found, HeadLost, SealStore, SealUnavailable, Turn
 from broker.audit.tree import EMPTY_ROOT, Frontier
@@ -42,10 +43,6 @@ _BEHIND: Final = 0.1  # of ``every``: how much later those look who did not seal
 _FIRST_PAUSE: Final = 0.1  # seconds after a failure, doubled each time
 _LONGEST_PAUSE: Final = 5.0
 _BROKEN: Final = "the stored log has not the root that its newest checkpoint has signed"
-
-
-class SealRefused(Exception):  # noqa: N818 — an answer to the operator
-    """To seal would make a second history; ``str()`` says what contradicts what."""
 
 
 class _Overlooked(Exception):  # noqa: N818 — asks for another search
@@ -90,6 +87,7 @@ class Sealer:
         self._scan: Scan | None = None  # a search that is not over
         self._since: Snapshot | None = None  # what the last search that is over has seen
         self._examined: int | None = None  # the size at which nothing outside contradicted
+        self._doubtful = False  # somebody has seen a contradiction since
         self._own = False  # whether the newest head is by this process
         self._health = SealHealth()
 
@@ -97,6 +95,15 @@ class Sealer:
     def refusal(self) -> str | None:
         """Why nothing is sealed, for people; None: it is."""
         return self._health.refusal
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last turn did not do what it should."""
+        return self._health.failing
+
+    def doubt(self) -> None:
+        """Have everything outside examined again before anything more is sealed."""
+        self._doubtful = True
 
     async def run(self, stop: asyncio.Event, sealed: Callable[[], None] = lambda: None) -> None:
         """Seal until ``stop`` is set; ``sealed`` is called after each head.
@@ -115,7 +122,11 @@ class Sealer:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), wait)
         finally:
-            await self._store.aclose()
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._store.aclose()
 
     async def seal(self) -> Progress:
         """Seal whatever there is now; returns where the log stands.
@@ -163,6 +174,7 @@ class Sealer:
                 raise
             if not progress.strange:
                 break
+            self._doubtful = False
             if self._examine is not None:
                 # Never inside a transaction: whom it asks may be far away.
                 await self._examine()
@@ -183,7 +195,7 @@ class Sealer:
             wait = self._rhythm() - (turn.at - turn.head.at).total_seconds()
             if wait > 0:
                 return Progress(size, note, wait=wait)
-        if self._examined != size:
+        if self._doubtful or self._examined != size:
             return Progress(size, note, strange=True)
         if self._scan is None:
             if self._since is None and turn.horizon is not None:
@@ -202,22 +214,32 @@ class Sealer:
             except KeyError:
                 raise SealRefused(_BROKEN) from None
             if turn.head:
-                self._compare_origin(turn.head.note)
+                self._take_name(turn.head.note)
         if frontier.root() != root:
             raise SealRefused(_BROKEN)
         self._frontier = frontier
         return frontier
 
-    def _compare_origin(self, note: str) -> None:
+    def _take_name(self, note: str) -> None:
+        """Go on under the name that the log began with: to a verifier, another name is another log.
+
+        An issuer may be given another address; whoever has the key of the log may go on with it.
+        """
         try:
             origin = parse_checkpoint(note).origin
+            keys = replace(self._keys, name=origin)
+            try:
+                verify_checkpoint(note, keys.public, origin)
+            except CheckpointRejected:
+                if origin != self._keys.name:
+                    raise SealRefused(
+                        f"the database has the log {origin}, which another key has signed; this"
+                        f" broker would sign as {self._keys.name}"
+                    ) from None
+                self._health.rekeyed()
         except CheckpointRejected:
             raise SealRefused(_BROKEN) from None
-        if origin != self._keys.name:
-            raise SealRefused(
-                f"the database has the log {origin}, and this broker would sign as"
-                f" {self._keys.name}: was `issuer` changed?"
-            )
+        self._keys = keys
 
     async def _append(self, turn: Turn, frontier: Frontier, scan: Scan) -> Progress:
         """Put what a search finds into the log, a page of it, and sign the new head."""

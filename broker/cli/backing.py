@@ -9,7 +9,7 @@ from broker.db.embedded import EmbeddedPostgres
 from broker.db.migrate import migrate
 from broker.errors import ConfigurationError
 from broker.keys.envelope import load_or_make_kek
-from broker.settings import Settings
+from broker.settings import Settings, find_key_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,14 @@ def open_backing(settings: Settings) -> Iterator[Backing]:
     with EmbeddedPostgres(database.data_dir) as postgres:
         migrate(postgres.owner_url)
         load_or_make_kek(kek_file)
+        _make_checkpoint_key(settings)
         yield Backing(postgres.app_url, postgres.owner_url, kek_file, embedded=True)
+
+
+def _make_checkpoint_key(settings: Settings) -> None:
+    path = find_key_files(settings).checkpoints
+    if path is not None:
+        load_or_make_kek(path, setting="audit.checkpoints.key_file")
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from broker.keys.envelope import load_kek
 from broker.oauth import AuthMethod
 from broker.policy.bundle import build_bundle, load_bundle
 from broker.policy.grants import check_grants, read_grants
-from broker.settings import Introspection, Keys, Settings, load_settings
+from broker.settings import Introspection, Settings, load_settings
 from broker.settings.problems import render_path
 from broker.settings.secret_file import read_secret
 
@@ -84,7 +84,7 @@ def _parties_missing(settings: Settings) -> Iterator[Finding]:
 
 
 def _files(settings: Settings) -> Iterator[Finding]:
-    yield from _key_files(settings.keys)
+    yield from _key_files(settings)
     if settings.admin.token_file is not None:
         yield _token_file(settings.admin.token_file)
     for party in parties(settings.issuers, settings.clients):
@@ -106,8 +106,13 @@ def _introspection(alias: str, asked: Introspection) -> Iterator[Finding]:
         yield _ca_file(f"ca_file of {name}", asked.ca_file)
 
 
-def _key_files(keys: Keys) -> Iterator[Finding]:
-    keks = {"keys.kek_file": keys.kek_file, "keys.second_kek_file": keys.second_kek_file}
+def _key_files(settings: Settings) -> Iterator[Finding]:
+    keys, audit = settings.keys, settings.audit
+    keks = {
+        "keys.kek_file": keys.kek_file,
+        "keys.second_kek_file": keys.second_kek_file,
+        "audit.checkpoints.key_file": audit.checkpoints.key_file,
+    }
     for setting, file in keks.items():
         if file is not None:
             try:

@@ -159,6 +159,8 @@ async def _start_broker(
 ) -> tuple[Settings, Broker]:
     kek = folder / "kek"
     load_or_make_kek(kek)
+    checkpoint_key = folder / "checkpoint.key"
+    load_or_make_kek(checkpoint_key, setting="audit.checkpoints.key_file")
     load_secret(folder / _ADMIN_TOKEN)
     telemetry = configure(otlp_endpoint=None, trace_ratio=0)
     for _ in range(_ATTEMPTS):
@@ -174,7 +176,7 @@ async def _start_broker(
             database={"url": postgres.app_url, "owner_url": postgres.owner_url},
             kek_file=kek,
             audit_key_file=folder / "audit.key",
-            checkpoint_key_file=folder / "checkpoint.key",
+            checkpoint_key_file=checkpoint_key,
         )
         configuration = folder / "broker.yaml"
         write_document(document, configuration)

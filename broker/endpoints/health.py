@@ -21,6 +21,7 @@ class Readiness:
 
     checks: Mapping[str, bool]
     issuers: Mapping[str, str]  # by alias: ``loaded``, or what its last load failed with
+    sealing: str = "good"  # or ``failing``, or ``refused``
 
     @property
     def ready(self) -> bool:
@@ -67,6 +68,8 @@ class AdminEndpoints:
             "checks": dict(readiness.checks),
             # One that is down fails only its own tokens, so it does not take the replica away.
             "issuers": dict(readiness.issuers),
+            # No exchange waits for it: a row is durable before it is sealed.
+            "sealing": readiness.sealing,
         }
         return render_json(body, 200 if readiness.ready else 503)
 

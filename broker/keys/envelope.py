@@ -132,8 +132,8 @@ def load_kek(path: Path, *, setting: str = "keys.kek_file") -> bytes:
     return kek
 
 
-def load_or_make_kek(path: Path) -> bytes:
-    """Return the key-encryption key beside an embedded database, made when first asked for."""
+def load_or_make_kek(path: Path, *, setting: str = "keys.kek_file") -> bytes:
+    """Return a key of 32 bytes beside an embedded database, made when first asked for."""
     text = base64.b64encode(secrets.token_bytes(_KEK_BYTES)) + b"\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     # Written aside and linked: of two processes that start at once, one makes the file whole
@@ -149,7 +149,7 @@ def load_or_make_kek(path: Path) -> bytes:
             pass
         finally:
             draft.unlink()
-    return load_kek(path)
+    return load_kek(path, setting=setting)
 
 
 def _context(purpose: str, kid: str, algorithm: str) -> bytes:

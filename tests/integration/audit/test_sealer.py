@@ -11,7 +11,7 @@ from broker.audit.sealer import Progress, Sealer, SealRefused
 from broker.db.engine import Database
 from tests.audit import event, running
 from tests.fixtures.postgres import OneDatabase, execute, one_more
-from tests.sealing import KEYS, build_sealer, read_log, seal_now, write_rows
+from tests.sealing import KEYS, ORIGIN, build_sealer, read_log, seal_now, write_rows
 from tests.server import eventually
 
 EVERY = timedelta(seconds=10)
@@ -249,13 +249,36 @@ async def test_a_tree_that_lacks_the_root_of_its_head_is_not_built_upon(trail, f
         await seal_now(trail)
 
 
-async def test_a_log_of_another_name_is_not_gone_on_with(trail):
-    """Ours: two names over one tree would be two logs; a changed issuer is told apart."""
+async def test_a_log_keeps_its_name(trail):
+    """Ours: an issuer may move; to a verifier, a log with another name would be another log."""
+    await write_rows(trail)
+    await seal_now(trail)
+    await write_rows(trail)
+
+    progress = await build_sealer(trail, keys=derive_keys(b"c" * 32, "moved.test/audit")).seal()
+
+    assert "broker.test/audit\n6\n" == progress.note[:20]
+    await read_log(trail)
+
+
+async def test_a_stranger_s_log_is_not_gone_on_with(trail):
+    """Ours: neither the name nor the key is that of the log: this is another one's database."""
     await write_rows(trail)
     await seal_now(trail)
 
-    with pytest.raises(SealRefused, match="was `issuer` changed"):
-        await seal_now(trail, keys=derive_keys(b"c" * 32, "other.test/audit"))
+    with pytest.raises(SealRefused, match="which another key has signed"):
+        await seal_now(trail, keys=derive_keys(b"d" * 32, "moved.test/audit"))
+
+
+async def test_a_key_can_be_replaced(trail, caplog):
+    """Ours: the log goes on under the new key, and says so; verifiers need both."""
+    other = derive_keys(b"d" * 32, ORIGIN)
+    await write_rows(trail)
+    await seal_now(trail)
+    await write_rows(trail)
+
+    assert 6 == (await seal_now(trail, keys=other)).size
+    assert "signed by another key" in caplog.text
 
 
 async def test_a_batch_that_was_deleted_does_not_end_sealing(trail, fresh, caplog):

@@ -1,0 +1,167 @@
+"""An object store with object lock: what is there, nobody can change or delete until its time.
+
+One object a checkpoint, named by its size with leading zeros, so that names are in the order of
+the log. It is written only where none of that name is (``If-None-Match: *``), and locked in the
+mode in which its owner has no way around it either (``COMPLIANCE``).
+
+Credentials are found as every tool for it finds them: environment, shared file, or the machine's
+own role.
+"""
+
+import asyncio
+import base64
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from functools import cached_property, partial
+from hashlib import md5
+from typing import Any, Final, TypeVar
+
+from broker.audit.checkpoint import CheckpointRejected, parse_checkpoint
+from broker.audit.note import MAX_CHARACTERS
+from broker.audit.publish.outbox import Due, Outbox
+from broker.audit.publish.sink import Contradiction, SinkUnavailable
+from broker.settings.audit import ObjectStore
+
+T = TypeVar("T")
+
+_CONNECT: Final = 3  # seconds
+_READ: Final = 5  # seconds
+_WITHIN: Final = 20.0  # seconds for one request, with looking for credentials
+_COMPARED: Final = 20  # objects beyond what is known to have arrived; a crash leaves one at most
+_DIGITS: Final = 20
+
+
+class ObjectSink:
+    """One bucket."""
+
+    kind: Final = "s3"
+    name: Final = "s3"
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self._thread = ThreadPoolExecutor(
+            1, "checkpoint-s3"
+        )  # the library waits, so it has its own
+
+    async def examine(self, outbox: Outbox) -> None:
+        """Compare objects that are newer than the cursor with the database.
+
+        Raises ``Contradiction`` or ``SinkUnavailable``.
+        """
+        after = await outbox.cursor(self.name)
+        for key in await self._do(partial(self._list, after)):
+            await self._compare(outbox, key, await self._do(partial(self._read, key)))
+
+    async def catch_up(self, outbox: Outbox, patience: timedelta) -> int:
+        """Put there what is due. Raises ``SinkUnavailable`` or ``Contradiction``."""
+        count = 0
+        while due := await outbox.due(await outbox.cursor(self.name), patience):
+            for each in due:
+                if not await self._do(partial(self._put, each)):
+                    key = self._key(each.size)
+                    await self._compare(outbox, key, await self._do(partial(self._read, key)))
+                await outbox.advance(self.name, each.size)
+                count += 1
+        return count
+
+    async def aclose(self) -> None:
+        """Wait for nobody."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _compare(self, outbox: Outbox, key: str, note: str) -> None:
+        where = f"{self._store.bucket}/{key}"
+        try:
+            head = parse_checkpoint(note)
+        except CheckpointRejected:
+            raise Contradiction(f"{where} is no checkpoint") from None
+        root = await outbox.root_at(head.size)
+        if root is None:
+            raise Contradiction(
+                f"{where} is of size {head.size}, and the database only has"
+                f" {await outbox.size()}: it is older than it was, or it is another one"
+            )
+        if root != head.root:
+            raise Contradiction(f"{where} has another root for size {head.size} than the database")
+
+    async def _do(self, work: Callable[[], T]) -> T:
+        # Imported where it is used: it is large, and most brokers have no object store.
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+        try:
+            future = asyncio.get_running_loop().run_in_executor(self._thread, work)
+            return await asyncio.wait_for(future, _WITHIN)
+        except TimeoutError:
+            raise SinkUnavailable(f"{self._store.bucket}: no answer in time") from None
+        except ClientError as error:
+            raise SinkUnavailable(f"{self._store.bucket}: {_code_of(error)}") from error
+        except BotoCoreError as error:
+            # Its name only: the text may have an address with a signature in it.
+            raise SinkUnavailable(f"{self._store.bucket}: {type(error).__name__}") from error
+
+    @cached_property
+    def _client(self) -> Any:  # noqa: ANN401 — made at run time by the library
+        import boto3  # noqa: PLC0415
+        from botocore.config import Config  # noqa: PLC0415
+
+        endpoint = self._store.endpoint_url
+        config = Config(
+            connect_timeout=_CONNECT,
+            read_timeout=_READ,
+            retries={"total_max_attempts": 1},  # the next catch-up is the retry
+            max_pool_connections=1,
+            # A store of one's own has no name for each bucket.
+            s3={"addressing_style": "path" if endpoint else "auto"},
+            # The digest is ours, below; some stores do not know the newer ones.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        )
+        session = boto3.session.Session()
+        region = self._store.region or session.region_name
+        if region is None and endpoint:
+            region = "us-east-1"  # what stores of one's own are signed for
+        return session.client("s3", endpoint_url=endpoint, region_name=region, config=config)
+
+    def _key(self, size: int) -> str:
+        return f"{self._store.prefix}{size:0{_DIGITS}}"
+
+    def _put(self, due: Due) -> bool:
+        """Write one object; returns False if there is one of that name."""
+        from botocore.exceptions import ClientError  # noqa: PLC0415
+
+        body = due.note.encode()
+        try:
+            self._client.put_object(
+                Bucket=self._store.bucket,
+                Key=self._key(due.size),
+                Body=body,
+                ContentType="text/plain; charset=utf-8",
+                # Required with object lock: what arrived is what was sent. It protects nothing.
+                ContentMD5=base64.b64encode(md5(body, usedforsecurity=False).digest()).decode(),
+                IfNoneMatch="*",
+                ObjectLockMode="COMPLIANCE",
+                ObjectLockRetainUntilDate=datetime.now(UTC) + self._store.retain,
+            )
+        except ClientError as error:
+            if _code_of(error) in {"PreconditionFailed", "412"}:
+                return False
+            raise
+        return True
+
+    def _read(self, key: str) -> str:
+        answer = self._client.get_object(Bucket=self._store.bucket, Key=key)
+        with answer["Body"] as body:
+            return str(body.read(MAX_CHARACTERS).decode(errors="replace"))
+
+    def _list(self, after: int) -> list[str]:
+        answer = self._client.list_objects_v2(
+            Bucket=self._store.bucket,
+            Prefix=self._store.prefix,
+            StartAfter=self._key(after),
+            MaxKeys=_COMPARED,
+        )
+        return [str(each["Key"]) for each in answer.get("Contents", ())]
+
+
+def _code_of(error: Any) -> str:  # noqa: ANN401 — the library's, which has no types
+    return str(error.response.get("Error", {}).get("Code", "unknown"))[:64]
