@@ -47,8 +47,8 @@ VARIABLES = {
 PREFIXES = {reason.partition(".")[0] for reason in Reason}
 # Words with a capital inside that are not ours.
 FOREIGN = {"OpenTelemetry", "PostgreSQL", "WebAssembly", "BaseHTTPMiddleware", "MetaData"}
-# Members of audit records that look like reasons.
-MEMBERS = {"client.id", "policy.revision", "policy.decision_id"}
+# Members of audit records that look like reasons, and actions of theirs.
+MEMBERS = {"client.id", "policy.revision", "policy.decision_id", "audit.retain"}
 
 
 @pytest.mark.parametrize("path", PAGES)
