@@ -52,9 +52,9 @@ async def load_proof(database: Database, id: UUID, *, post_quantum: bool = False
         position = await find_position(connection, batch)
         if position is None or position >= seal.size:
             raise NotSealed(
-                f"the row was written {batch.at:%H:%M:%S} UTC and is not sealed yet; the last"
-                f" checkpoint is of {seal.at:%Y-%m-%d %H:%M:%S} UTC, and brokers make one every"
-                " `audit.checkpoints.every` while one runs"
+                f"the row of {batch.at:%Y-%m-%d %H:%M:%S} UTC is not sealed yet, and the newest"
+                f" checkpoint is of {seal.at:%Y-%m-%d %H:%M:%S} UTC; brokers make one every"
+                " `audit.checkpoints.every` while one runs: ask again then"
             )
         leaves = await _load_leaves(connection, batch)
         leaves[seq - batch.first_seq] = leaf

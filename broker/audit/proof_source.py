@@ -64,7 +64,8 @@ async def load_seal(connection: Any) -> Seal:  # noqa: ANN401 — the driver's
     found = await connection.fetchrow(_SEAL)
     if found is None:
         raise NotSealed(
-            "nothing is sealed yet: brokers do so every `audit.checkpoints.every`, while one runs"
+            "nothing is sealed yet: brokers do so every `audit.checkpoints.every` while one runs;"
+            " ask again then"
         )
     lines = await connection.fetch(_COSIGNATURES, found["size"])
     signed = "".join(row["line"].removesuffix("\n") + "\n" for row in lines)

@@ -240,7 +240,7 @@ class _Reader:
             return parse(line)
         except _Malformed as problem:
             raise ExportRejected(self._number, str(problem)) from None
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
             # Its text could repeat what stands in the line.
             raise ExportRejected(self._number, "it is no line of an export") from None
 

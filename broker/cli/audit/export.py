@@ -194,7 +194,8 @@ async def _export(url: str, asked: _Asked) -> None:
                 TextColumn("{task.fields[unit]}"),
                 console=console,
                 transient=True,
-                disable=not console.is_terminal,
+                # Both on one terminal would be drawn over each other.
+                disable=not console.is_terminal or (asked.out is None and sys.stdout.isatty()),
             ) as progress,
             open_output(asked.out) as file,
         ):

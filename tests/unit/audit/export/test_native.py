@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
@@ -162,6 +163,32 @@ def test_a_batch_that_is_none_is_refused(member, value):
 
     with pytest.raises(ExportRejected, match=r"^line 2: "):
         read(header + b"\n" + json.dumps(document).encode() + b"\n")
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.data())
+def test_whatever_stands_in_a_line_is_refused_in_order(data):
+    """Nobody's file ends in a traceback: any member of any line may be anything."""
+    lines = [json.loads(line) for line in export().splitlines()]
+    line = data.draw(st.sampled_from(lines))
+    inner = line.get("batch", line)
+    inner[data.draw(st.sampled_from(sorted(inner)))] = data.draw(_json)
+    with pytest.raises(ExportRejected):
+        read("".join(f"{json.dumps(one)}\n" for one in lines).encode())
+
+
+def test_a_time_beyond_all_times_is_refused():
+    """Year 1, to the east of Greenwich, is before the first year."""
+    header, *rest = export().splitlines(keepends=True)
+    changed = re.sub(rb'"at":"[^"]*"', b'"at":"0001-01-01T00:00:00+14:00"', header)
+    with pytest.raises(ExportRejected, match="line 1"):
+        read(b"".join((changed, *rest)))
 
 
 def test_a_line_without_end_is_not_read_into_memory():
