@@ -149,6 +149,16 @@ def test_a_window_is_a_run_of_the_log_without_a_gap(trail, folder):
     assert "not sealed" not in said(answer)
 
 
+def test_a_window_around_everything_is_everything(trail, folder):
+    """Another way to find the rows, and the same rows."""
+    found = []
+    for window in ((), ("--since", "2020-01-01")):
+        export(trail, "--format", "native", *window)
+        found.append(list(verified((folder / "out").read_bytes())[1].items()))
+
+    assert found[0] == found[1]
+
+
 def test_a_window_without_rows_is_an_export_of_none(trail, folder):
     """An empty answer is an answer, signed like any other."""
     answer = export(trail, "--format", "native", "--until", "2020-01-01")
