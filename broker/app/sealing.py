@@ -2,17 +2,21 @@
 
 import asyncio
 import ssl
-from typing import Any
+import time
+from typing import Any, Final
 
 from broker.audit.checkpoint_key import build_origin, load_checkpoint_keys
 from broker.audit.publish.load import build_sinks
 from broker.audit.publish.outbox import Outbox
 from broker.audit.publish.publisher import Publisher
-from broker.audit.seal_store import SealStore
+from broker.audit.seal_store import HeadLost, SealStore
 from broker.audit.sealer import Progress, Sealer
 from broker.db.engine import Database
 from broker.errors import ConfigurationError
 from broker.settings import Settings, find_key_files
+
+_PAUSE: Final = 0.05  # seconds
+_PATIENCE: Final = 5.0  # seconds
 
 
 class Sealing:
@@ -40,17 +44,25 @@ class Sealing:
             group.create_task(self._sealer.run(stop, self._publisher.wake))
             group.create_task(self._publisher.run(stop, self._sealer.doubt))
 
-    async def once(self) -> tuple[Progress, dict[str, str | None]]:
+    async def once(self, *, patience: float = _PATIENCE) -> tuple[Progress, dict[str, str | None]]:
         """Seal what there is and publish it; returns also what went wrong, by sink.
 
-        Raises ``SealRefused``, ``HeadLost`` or ``SealUnavailable``.
+        Raises ``SealRefused``, ``SealUnavailable``, or ``HeadLost`` if others seal for longer than
+        ``patience``, in seconds.
         """
-        try:
-            progress = await self._sealer.seal()
-            return progress, await self._publisher.publish()
-        finally:
-            await self._sealer.aclose()
-            await self._publisher.aclose()
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                return await self._sealer.seal(), await self._publisher.publish()
+            except HeadLost:
+                if time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(_PAUSE)
+
+    async def aclose(self) -> None:
+        """Close what ``once`` has opened; ``run`` closes by itself."""
+        await self._sealer.aclose()
+        await self._publisher.aclose()
 
     @property
     def state(self) -> str:

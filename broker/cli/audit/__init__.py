@@ -4,9 +4,11 @@ import typer
 
 from broker.cli.audit.check_proof import CHECK_PROOF_HELP, check_proof_file
 from broker.cli.audit.export import EXPORT_HELP, export
+from broker.cli.audit.key import PUBLIC_KEY_HELP, public_key
 from broker.cli.audit.prove import PROVE_HELP, prove
 from broker.cli.audit.query import QUERY_HELP, query
 from broker.cli.audit.retain import RETAIN_HELP, retain
+from broker.cli.audit.seal import SEAL_HELP, seal
 from broker.cli.audit.verify import VERIFY_HELP, verify
 
 app = typer.Typer(
@@ -21,3 +23,5 @@ app.command("prove", epilog=PROVE_HELP)(prove)
 app.command("check-proof", epilog=CHECK_PROOF_HELP)(check_proof_file)
 app.command("export", epilog=EXPORT_HELP)(export)
 app.command("retain", epilog=RETAIN_HELP)(retain)
+app.command("seal", epilog=SEAL_HELP)(seal)
+app.command("public-key", epilog=PUBLIC_KEY_HELP)(public_key)
