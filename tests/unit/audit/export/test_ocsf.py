@@ -98,6 +98,7 @@ EVENTS = {
     "administration": administration,
     "erasure": lambda: administration("audit.erase", subject="hmac:abc"),
     "export": lambda: administration("audit.export", format="csv"),
+    "tombstone": lambda: administration("audit.retain", removed=["x" * 99] * 999),
     "writer-start": lambda: writer("start"),
     "writer-stop": lambda: writer("stop"),
     "alert": alert,
@@ -224,6 +225,14 @@ def test_what_the_policy_was_asked_is_not_exported():
 
     assert "policy_input" not in text
     assert "groups" not in text
+
+
+def test_an_event_is_of_bounded_length():
+    """A SIEM cuts what is too long for it, and then it is JSON no more."""
+    event = build_ocsf(EVENTS["tombstone"](), product_version="1.2.3")
+
+    assert len(canonical_json(event)) < 32 * 1024
+    assert 4 == event["activity_id"]
 
 
 def test_record_integrity_names_the_leaf_and_its_chain():
