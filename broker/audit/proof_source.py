@@ -65,7 +65,7 @@ async def load_seal(connection: Any) -> Seal:  # noqa: ANN401 — the driver's
     if found is None:
         raise NotSealed(
             "nothing is sealed yet: brokers do so every `audit.checkpoints.every` while one runs;"
-            " ask again then"
+            " ask again then, or run `broker audit seal`"
         )
     lines = await connection.fetch(_COSIGNATURES, found["size"])
     signed = "".join(row["line"].removesuffix("\n") + "\n" for row in lines)

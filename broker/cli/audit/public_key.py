@@ -15,8 +15,8 @@ PublicKey = Annotated[
     typer.Option(
         "--public-key",
         metavar="FILE|KEY",
-        help="The public key of the log, a file or its text. Have it from somebody whom you trust,"
-        " not from the database.",
+        help="What `broker audit public-key` prints, a file or its text. Have it from somebody whom"
+        " you trust, not from the database.",
         show_default=False,
     ),
 ]
