@@ -54,7 +54,8 @@ async def load_proof(database: Database, id: UUID, *, post_quantum: bool = False
             raise NotSealed(
                 f"the row of {batch.at:%Y-%m-%d %H:%M:%S} UTC is not sealed yet, and the newest"
                 f" checkpoint is of {seal.at:%Y-%m-%d %H:%M:%S} UTC; brokers make one every"
-                " `audit.checkpoints.every` while one runs: ask again then, or run `broker audit seal`"
+                " `audit.checkpoints.every` while one runs: ask again then, or run"
+                " `broker audit seal`"
             )
         leaves = await _load_leaves(connection, batch)
         leaves[seq - batch.first_seq] = leaf
