@@ -72,7 +72,7 @@ class Retired:
 
 
 class Retention:
-    """Removes days of one trail. ``seal`` lets a moment pass, or makes a checkpoint itself."""
+    """Removes days of one trail. ``seal`` makes a checkpoint, or lets a moment pass."""
 
     def __init__(
         self,
@@ -205,8 +205,8 @@ class Retention:
             except NotSealed:
                 if time.monotonic() > deadline:
                     raise CannotRetain(
-                        "the tombstone is written and no checkpoint has sealed it yet: see that a"
-                        " broker runs, and run this again; it goes on from here"
+                        "the tombstone is written and no checkpoint has sealed it yet: run this"
+                        " again, and it goes on from here"
                     ) from None
             except (NotProvable, ProofRejected, CheckpointRejected) as error:
                 raise Suspicious(f"the tombstone itself: {error}") from None

@@ -15,12 +15,15 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+from broker.app.sealing import Sealing
 from broker.audit.checkpoint_key import build_origin, load_checkpoint_keys
 from broker.audit.proof_source import NotSealed
 from broker.audit.query import CannotRead
 from broker.audit.retain import LEAST, Retention, Retired
 from broker.audit.retain_store import CannotRetain, Content, Partition, PartitionStore
 from broker.audit.retained import FileRejected
+from broker.audit.seal_health import SealRefused
+from broker.audit.seal_store import HeadLost, SealUnavailable
 from broker.audit.survey import Suspicious
 from broker.cli.audit.source import COULD_NOT_LOOK, TAMPERED, Unclear, open_reader
 from broker.cli.backing import Backing, open_existing
@@ -29,6 +32,7 @@ from broker.cli.options import Config, Format, Output
 from broker.cli.progress import Progress
 from broker.cli.recording import open_trail, operator
 from broker.errors import CommitRejected, ConfigurationError
+from broker.issuers.fetch import build_tls
 from broker.settings import Settings, load_settings
 from broker.settings.key_files import find_key_files
 from broker.settings.values import parse_duration
@@ -39,7 +43,7 @@ RETAIN_HELP: Final = (
     "Example: `broker audit retain --older-than 400d --export-to /srv/audit --yes"
     " --config broker.yaml`"
 )
-_POLL: Final = 0.5  # seconds between two looks for the checkpoint that a broker makes
+_PAUSE: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +71,9 @@ def retain(
 ) -> None:
     """Export whole days of the trail, verify them, leave a signed tombstone, and drop them.
 
-    Needs the owner of the tables (`database.owner_url`), the key of checkpoints, and a running
-    broker, which seals the tombstones. Batches and the sealed log stay, so whatever is left still
-    verifies; rows that are missing without a tombstone still show.
+    Needs the owner of the tables (`database.owner_url`) and the key of checkpoints. Brokers may run
+    meanwhile. Batches and the sealed log stay, so whatever is left still verifies; rows that are
+    missing without a tombstone still show.
     """
     with _told():
         age = _parse_age(older_than)
@@ -103,6 +107,10 @@ async def _retain(
             _confirm(old, yes=yes)
             removed = await _remove(settings, backing, age, folder, partitions, old)
     _print_json(output, old, removed)
+    if output is Format.TABLE:
+        rows = sum(one.rows for one in removed)
+        said = f"{rows:,} rows removed; keep the files in {folder}"
+        build_console().print(Text.assemble(("✓ ", "good"), said), soft_wrap=True)
 
 
 async def _find_old(partitions: PartitionStore, before: datetime) -> _Old:
@@ -127,20 +135,33 @@ async def _remove(
     _make(folder)
     async with (
         open_reader(backing.app_url) as database,
+        aclosing(Sealing(settings, database, build_tls())) as sealing,
         open_trail(settings, database) as trail,
     ):
+        # Before anything goes: nothing outside says that this database is an older copy.
+        await _seal(sealing)
         retention = Retention(
             database,
             partitions,
             keys=keys,
             record=trail.record,
-            seal=lambda: asyncio.sleep(_POLL),
+            seal=lambda: _seal(sealing),
             older_than=age,
             folder=folder,
             by=operator(),
             steps=Progress(build_console(stderr=True)),
         )
         return [await retention.retain(partition.day) for partition, _ in old.partitions]
+
+
+async def _seal(sealing: Sealing) -> None:
+    """Make a checkpoint, or wait a moment for whoever makes one just now."""
+    try:
+        await sealing.once()
+    except (HeadLost, SealUnavailable):
+        await asyncio.sleep(_PAUSE)
+    except SealRefused as error:
+        raise Suspicious(str(error)) from None
 
 
 def _make(folder: Path) -> None:
@@ -225,7 +246,7 @@ def _told() -> Iterator[None]:
     try:
         yield
     except (Suspicious, NotSealed) as error:
-        _say(f"refused: {error}", "run broker audit verify, and see that a broker runs")
+        _say(f"refused: {error}", "nothing of it was removed: run broker audit verify")
         raise typer.Exit(TAMPERED) from None
     except FileRejected as error:
         _say(str(error), "move it away, or name another folder with --export-to")
@@ -243,6 +264,7 @@ def _told() -> Iterator[None]:
 
 def _say(text: str, remedy: str = "") -> None:
     console = build_console(stderr=True)
-    console.print(Text.assemble(("✗ ", "bad"), text))
+    # Not broken into lines: what is named in it is searched for.
+    console.print(Text.assemble(("✗ ", "bad"), text), soft_wrap=True)
     if remedy:
-        console.print(Text(f"  → {remedy}"))
+        console.print(Text(f"  → {remedy}"), soft_wrap=True)

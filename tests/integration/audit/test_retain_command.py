@@ -2,18 +2,17 @@
 
 import asyncio
 import json
-import threading
-from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
+from broker.audit.checkpoint import Checkpoint, sign_checkpoint
 from broker.cli.audit import app
-from broker.db.engine import Database
 from tests.fixtures.postgres import execute, one_more
 from tests.retaining import FIRST, ROWS, SECOND, TABLES, days_left, write_days
-from tests.sealing import build_sealer
+from tests.sealing import KEYS
 from tests.server import write_configuration
 
 
@@ -70,31 +69,6 @@ def retain(config, *arguments, older_than="400d"):
     )
 
 
-@contextmanager
-def sealing(made):
-    """Seal like a running broker, for as long as a command needs it."""
-    stop = threading.Event()
-
-    async def run():
-        database = Database(made.app_url)
-        stopping = asyncio.Event()
-        sealer = asyncio.create_task(
-            build_sealer(database, every=timedelta(milliseconds=100)).run(stopping)
-        )
-        await asyncio.to_thread(stop.wait)
-        stopping.set()
-        await sealer
-        await database.aclose()
-
-    thread = threading.Thread(target=lambda: asyncio.run(run()))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
 def test_old_days_are_shown_before_they_go(unchanged, config_unchanged):
     """--dry-run: which days, how many rows and bytes, from when to when; nothing is changed."""
     answer = retain(config_unchanged, "--dry-run")
@@ -118,8 +92,7 @@ def test_a_program_reads_the_same(config_unchanged):
 
 def test_what_is_removed_is_in_files_that_only_their_owner_reads(old, config):
     """400 days later: gone from the database, kept in a folder, told by name."""
-    with sealing(old):
-        answer = retain(config, "--yes", "--export-to", "kept", "--format", "json")
+    answer = retain(config, "--yes", "--export-to", "kept", "--format", "json")
     folder = config.parent / "kept"
     document = json.loads(answer.stdout or "{}")
 
@@ -207,3 +180,24 @@ def test_a_file_that_is_there_already_is_never_replaced(old, config):
     assert "move it away" in answer.stderr
     assert "somebody's\n" == (folder / f"audit-{FIRST}.jsonl").read_text()
     assert [FIRST, SECOND] == days_left(old)
+
+
+def test_a_log_that_is_contradicted_outside_is_not_built_upon(old, folder):
+    """Exit code 1: the database is an older copy, or somebody's; nothing goes from it."""
+    head = Checkpoint(KEYS.name, 999, bytes(32))
+    note = sign_checkpoint(head, KEYS, datetime.now(UTC))
+    (folder / "checkpoints").write_text(f"{note}\n")
+    config = configure(folder, old.app_url, owner_url=old.owner_url)
+    document = yaml.safe_load(config.read_text())
+    document["audit"]["checkpoints"]["file"] = "checkpoints"
+    config.write_text(yaml.safe_dump(document))
+    answer = retain(config, "--yes")
+
+    assert 1 == answer.exit_code, answer.output
+    assert "has a checkpoint of size 999" in answer.stderr
+    assert [FIRST, SECOND] == days_left(old)
+    assert not tombstones(old)
+
+
+def tombstones(made):
+    return execute(made.owner_url, "SELECT 1 FROM audit_event WHERE action = 'audit.retain'")
