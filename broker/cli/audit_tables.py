@@ -1,17 +1,14 @@
 """How rows of the audit trail look, and a report on it. Legible without any colour."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import orjson
 from rich import box
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from broker.audit.verify import Problem, Report
 from broker.cli.console import printable
 
 _WIDE: Final = 100  # columns from which on there is room for ids
@@ -44,73 +41,6 @@ def print_rows(rows: Sequence[Mapping[str, Any]], console: Console, *, more: boo
     console.print(Padding(table, _INDENT))
     text = f"The newest {len(rows)}; there are more: narrow it down, or say --limit."
     console.print(Text(text if more else f"{len(rows)} in all.", "quiet"))
-
-
-def print_report(report: Report, console: Console, seconds: float) -> None:
-    """Print whether the trail is intact, and if not, the first things that are wrong."""
-    read = (
-        f"{report.rows:,} rows in {report.batches:,} batches of {report.writers:,} writers"
-        f" read in {seconds:.1f} s"
-    )
-    if report.intact:
-        console.print(Text.assemble(("✓ intact", "good"), f": {read}"))
-    else:
-        console.print(Text.assemble(("✗ tampered with", "bad"), f": {read}\n"))
-        console.print(Padding(_problems(report), _INDENT))
-        hidden = report.problem_count - len(report.problems)
-        if hidden:
-            console.print(Text(f"and {hidden:,} more", "bad"))
-    if report.unprotected:
-        console.print(Text("\n".join(_unprotected(report)), "warning"))
-    if report.unended:
-        console.print(Text("\n".join(_unended(report)), "quiet"))
-
-
-def print_report_json(report: Report) -> None:
-    """Print the same as one JSON document."""
-    document = {"intact": report.intact, **asdict(report)}
-    print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
-
-
-def _problems(report: Report) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("writer", no_wrap=True)
-    table.add_column("batch", justify="right", no_wrap=True)
-    table.add_column("rows", justify="right", no_wrap=True)
-    table.add_column("what is wrong", style="bad", overflow="fold")
-    for problem in report.problems:
-        table.add_row(
-            str(problem.writer),
-            _NOTHING if problem.batch is None else str(problem.batch),
-            _range(problem),
-            problem.fault.value + (f" ({problem.column})" if problem.column else ""),
-        )
-    return table
-
-
-def _range(problem: Problem) -> str:
-    first, last = problem.first_seq, problem.last_seq
-    if first is None or last is None or last < first:
-        return _NOTHING
-    return str(first) if first == last else f"{first}–{last}"  # noqa: RUF001 — a range
-
-
-def _unprotected(report: Report) -> Iterator[str]:
-    yield "! Rows of these tables can be changed: their trigger is missing or switched off."
-    yield from _first(report.unprotected)
-
-
-def _unended(report: Report) -> Iterator[str]:
-    count = len(report.unended)
-    yield f"{count} of the writers {'has' if count == 1 else 'have'} no last row:"
-    yield "running still, ended by force, or cut off. A checkpoint kept elsewhere would tell."
-    yield from _first(report.unended)
-
-
-def _first(names: Sequence[object]) -> Iterator[str]:
-    yield from (f"  {name}" for name in names[:_NAMED])
-    if len(names) > _NAMED:
-        yield f"  and {len(names) - _NAMED} more"
 
 
 def _what(row: Mapping[str, Any], *, with_id: bool) -> Text:
