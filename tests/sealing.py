@@ -1,12 +1,15 @@
 """A sealer over a real database, and what the log looks like to whoever reads all of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from broker.audit.batch import batch_statement
-from broker.audit.checkpoint import Checkpoint, verify_checkpoint
+from broker.audit.checkpoint import Checkpoint, parse_checkpoint, verify_checkpoint
+from broker.audit.checkpoint_file import read_checkpoints
 from broker.audit.checkpoint_key import derive_keys
 from broker.audit.merkle import leaf_hash, merkle_root
 from broker.audit.proof_source import build_batch
@@ -15,9 +18,14 @@ from broker.audit.sealer import Sealer
 from broker.audit.tree import Frontier
 from broker.db.engine import Database
 from tests.audit import event, running
+from tests.fixtures.postgres import OneDatabase, execute
 
 ORIGIN = "broker.test/audit"
 KEYS = derive_keys(b"c" * 32, ORIGIN)
+_TABLES = (
+    *("audit_batch", "audit_tree", "audit_checkpoint"),
+    *("audit_cursor", "audit_cosignature"),
+)
 
 
 def build_sealer(database: Database, **overrides: Any) -> Sealer:
@@ -79,3 +87,37 @@ async def read_log(database: Database) -> Log:
     sealed = [(row["writer"], row["number"]) for row in tree]
     assert len(sealed) == len(set(sealed))
     return Log(sealed, checkpoints, len(found) - len(tree))
+
+
+def empty_log(database: OneDatabase) -> None:
+    """Have the log begin anew, as a superuser can."""
+    as_superuser(database, _TABLES, f"TRUNCATE {', '.join(_TABLES)}")
+
+
+def go_back(database: OneDatabase, size: int) -> None:
+    """Have the database as it was when its log was of that size, as from a backup."""
+    as_superuser(
+        database,
+        _TABLES,
+        f"DELETE FROM audit_tree WHERE position >= {size}",
+        f"DELETE FROM audit_checkpoint WHERE size > {size}",
+        "DELETE FROM audit_batch WHERE (writer, number) NOT IN"
+        " (SELECT writer, number FROM audit_tree)",
+        f"UPDATE audit_cursor SET position = {size} WHERE name LIKE 'publish:%'",
+    )
+
+
+def as_superuser(database: OneDatabase, tables: Sequence[str], *statements: str) -> None:
+    """What only a superuser can do to tables that are append-only."""
+    execute(
+        database.superuser_url,
+        *(f"ALTER TABLE {table} DISABLE TRIGGER ALL" for table in tables),
+        *statements,
+        *(f"ALTER TABLE {table} ENABLE TRIGGER ALL" for table in tables),
+    )
+
+
+def sizes_in(path: Path) -> list[int]:
+    """The sizes of the checkpoints in a file."""
+    with path.open("rb") as file:
+        return [parse_checkpoint(note).size for _, note in read_checkpoints(file)]

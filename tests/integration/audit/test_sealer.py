@@ -10,48 +10,19 @@ from broker.audit.seal_store import HeadLost, SealStore, SealUnavailable, Turn
 from broker.audit.sealer import Progress, Sealer, SealRefused
 from broker.db.engine import Database
 from tests.audit import event, running
-from tests.fixtures.postgres import OneDatabase, execute, one_more
-from tests.sealing import KEYS, ORIGIN, build_sealer, read_log, seal_now, write_rows
+from tests.fixtures.postgres import OneDatabase, execute
+from tests.sealing import KEYS, ORIGIN, as_superuser, build_sealer, read_log, seal_now, write_rows
 from tests.server import eventually
 
 EVERY = timedelta(seconds=10)
 
 
-@pytest.fixture(scope="module")
-def _one(postgres, migrated):
-    with one_more(postgres, migrated.name) as made:
-        yield made
-
-
 @pytest.fixture
-def fresh(_one: OneDatabase) -> OneDatabase:
-    """A database whose log is empty; rows of other tests are in it, and no batches of them."""
-    tables = "audit_batch", "audit_tree", "audit_checkpoint", "audit_cursor"
-    execute(
-        _one.superuser_url,
-        *(f"ALTER TABLE {table} DISABLE TRIGGER ALL" for table in tables),
-        f"TRUNCATE {', '.join(tables)}",
-        *(f"ALTER TABLE {table} ENABLE TRIGGER ALL" for table in tables),
-    )
-    return _one
-
-
-@pytest.fixture
-async def trail(fresh: OneDatabase):
-    """That database as the broker's role reaches it."""
-    database = Database(fresh.app_url)
+async def trail(base: OneDatabase):
+    """A log that is empty, as the broker's role reaches it."""
+    database = Database(base.app_url)
     yield database
     await database.aclose()
-
-
-def tamper(database: OneDatabase, table: str, *statements: str) -> None:
-    """What only a superuser can do."""
-    execute(
-        database.superuser_url,
-        f"ALTER TABLE {table} DISABLE TRIGGER ALL",
-        *statements,
-        f"ALTER TABLE {table} ENABLE TRIGGER ALL",
-    )
 
 
 async def test_every_batch_of_every_writer_is_under_the_head(trail):
@@ -106,7 +77,7 @@ async def test_more_than_a_page_is_sealed_page_by_page(trail):
     assert 4 < len(log.checkpoints)
 
 
-async def test_a_batch_that_commits_late_is_not_missed(trail, fresh):
+async def test_a_batch_that_commits_late_is_not_missed(trail, base):
     """Promises §2.1: ids are older than commits; what was running when one looked comes later."""
     async with running(trail) as writer:
         await writer.append(event())
@@ -152,23 +123,23 @@ async def test_a_batch_that_commits_late_is_found_after_a_restart(trail):
     assert 7 == (await build_sealer(trail).seal()).size
 
 
-async def test_rows_of_before_the_log_are_sealed_too(trail, fresh):
+async def test_rows_of_before_the_log_are_sealed_too(trail, base):
     """Migration 0005: batches that were written without a transaction's id are found once."""
     await write_rows(trail, 150)
-    tamper(fresh, "audit_batch", "UPDATE audit_batch SET tx = NULL")
+    as_superuser(base, ["audit_batch"], "UPDATE audit_batch SET tx = NULL")
 
     assert 152 == (await seal_now(trail, page=100)).size
     assert 0 == (await read_log(trail)).unsealed
 
 
-async def test_a_database_that_was_restored_into_another_cluster_is_looked_at_in_full(trail, fresh):
+async def test_a_database_that_was_restored_into_another_cluster_is_looked_at_in_full(trail, base):
     """Ours: ids of another cluster say nothing here, whether they are larger or smaller."""
     await write_rows(trail)
     await seal_now(trail)
     await write_rows(trail)
-    tamper(
-        fresh,
-        "audit_batch",
+    as_superuser(
+        base,
+        ["audit_batch"],
         "UPDATE audit_batch SET tx = CASE WHEN number = 1 THEN 1 ELSE 1000000000000 + number END",
         "UPDATE audit_cursor SET name = 'seal:1', position = 900000000000",
     )
@@ -179,9 +150,9 @@ async def test_a_database_that_was_restored_into_another_cluster_is_looked_at_in
     assert 0 == (await read_log(trail)).unsealed
 
 
-async def test_of_several_that_seal_at_once_none_forks(trail, fresh):
+async def test_of_several_that_seal_at_once_none_forks(trail, base):
     """Issue: never two writers on one head; each batch enters once, whoever is faster."""
-    databases = [Database(fresh.app_url) for _ in range(4)]
+    databases = [Database(base.app_url) for _ in range(4)]
     stop = asyncio.Event()
 
     async def seal_on(database):
@@ -205,11 +176,11 @@ async def test_of_several_that_seal_at_once_none_forks(trail, fresh):
     assert 0 == log.unsealed
 
 
-async def test_without_the_lock_the_constraints_keep_one_history(trail, fresh):
+async def test_without_the_lock_the_constraints_keep_one_history(trail, base):
     """Issue: the lock is for liveness only; of two on one head, one fails and adds nothing."""
     await write_rows(trail, 3)
     slow = SealStore(trail)
-    other = Database(fresh.app_url)
+    other = Database(base.app_url)
 
     async def append_late():
         async with slow.turn() as turn:
@@ -234,13 +205,13 @@ class _Reckless(Sealer):
         return await super()._take(turn, due=due)
 
 
-async def test_a_tree_that_lacks_the_root_of_its_head_is_not_built_upon(trail, fresh):
+async def test_a_tree_that_lacks_the_root_of_its_head_is_not_built_upon(trail, base):
     """Ours: a signature over a stored tree that was changed would make the change true."""
     await write_rows(trail, 3)
     await seal_now(trail)
-    tamper(
-        fresh,
-        "audit_tree",
+    as_superuser(
+        base,
+        ["audit_tree"],
         "UPDATE audit_tree SET hashes[1] = decode(repeat('00', 32), 'hex') WHERE position = 4",
     )
     await write_rows(trail)
@@ -281,12 +252,12 @@ async def test_a_key_can_be_replaced(trail, caplog):
     assert "signed by another key" in caplog.text
 
 
-async def test_a_batch_that_was_deleted_does_not_end_sealing(trail, fresh, caplog):
+async def test_a_batch_that_was_deleted_does_not_end_sealing(trail, base, caplog):
     """Ours: an attacker with the database cannot stop it; the gap is told, loudly, and located."""
     async with running(trail) as writer:
         for _ in range(4):
             await writer.append(event())
-        tamper(fresh, "audit_batch", "DELETE FROM audit_batch WHERE number = 3")
+        as_superuser(base, ["audit_batch"], "DELETE FROM audit_batch WHERE number = 3")
         assert 4 == (await seal_now(trail)).size
         await writer.append(event())
         assert 5 == (await seal_now(trail)).size
@@ -295,7 +266,7 @@ async def test_a_batch_that_was_deleted_does_not_end_sealing(trail, fresh, caplo
     assert [("missing", 4)] == [(record.fault, record.number) for record in told]
 
 
-async def test_a_batch_that_is_found_before_one_that_was_overlooked_waits_for_it(trail, fresh):
+async def test_a_batch_that_is_found_before_one_that_was_overlooked_waits_for_it(trail, base):
     """Ours: whatever hid a batch, everything is looked at before one behind it may enter."""
     await write_rows(trail, 3)
     sealer = build_sealer(trail)
@@ -304,7 +275,7 @@ async def test_a_batch_that_is_found_before_one_that_was_overlooked_waits_for_it
         for _ in range(3):
             await writer.append(event())
         hidden = f"UPDATE audit_batch SET tx = 1 WHERE number = 2 AND writer = '{writer.writer}'"
-        tamper(fresh, "audit_batch", hidden)
+        as_superuser(base, ["audit_batch"], hidden)
         assert 9 == (await sealer.seal()).size
 
     await seal_now(trail)
@@ -331,7 +302,7 @@ async def test_it_runs_until_it_is_told_to_stop(trail):
     assert sealer.refusal is None
 
 
-async def test_it_outlives_the_database(trail, fresh, caplog):
+async def test_it_outlives_the_database(trail, base, caplog):
     """Issue: an outage ends nothing; it is told once, and sealing goes on by itself."""
     await write_rows(trail)
     stop = asyncio.Event()
@@ -343,7 +314,7 @@ async def test_it_outlives_the_database(trail, fresh, caplog):
 
     await eventually(lambda: sealed(3))
     execute(
-        fresh.superuser_url,
+        base.superuser_url,
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()",
     )
@@ -353,9 +324,9 @@ async def test_it_outlives_the_database(trail, fresh, caplog):
     await task
 
 
-async def test_what_cannot_be_reached_is_told(fresh):
+async def test_what_cannot_be_reached_is_told(base):
     """Ours: for a command, an error in a line; no driver's text, which may quote values."""
-    database = Database(fresh.app_url.replace(fresh.name, "nowhere"))
+    database = Database(base.app_url.replace(base.name, "nowhere"))
 
     with pytest.raises(SealUnavailable, match="the trail cannot be sealed") as caught:
         await build_sealer(database).seal()
@@ -364,9 +335,9 @@ async def test_what_cannot_be_reached_is_told(fresh):
     await database.aclose()
 
 
-async def test_replicas_take_turns_without_being_told(trail, fresh):
+async def test_replicas_take_turns_without_being_told(trail, base):
     """Issue: one sealer at a time; the others find that nothing is due, and one takes over."""
-    others = [Database(fresh.app_url) for _ in range(2)]
+    others = [Database(base.app_url) for _ in range(2)]
     stops = [asyncio.Event() for _ in others]
     sealed: list[int] = []
     tasks = [
