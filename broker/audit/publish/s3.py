@@ -5,7 +5,7 @@ the log. It is written only where none of that name is (``If-None-Match: *``), a
 mode in which its owner has no way around it either (``COMPLIANCE``).
 
 Credentials are found as every tool for it finds them: environment, shared file, or the machine's
-own role.
+own role. The library is imported where it is used: most brokers have no object store.
 """
 
 import asyncio
@@ -85,8 +85,7 @@ class ObjectSink:
             raise Contradiction(f"{where} has another root for size {head.size} than the database")
 
     async def _do(self, work: Callable[[], T]) -> T:
-        # Imported where it is used: it is large, and most brokers have no object store.
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 — large
 
         try:
             future = asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -101,8 +100,8 @@ class ObjectSink:
 
     @cached_property
     def _client(self) -> Any:  # noqa: ANN401 — made at run time by the library
-        import boto3  # noqa: PLC0415
-        from botocore.config import Config  # noqa: PLC0415
+        import boto3  # noqa: PLC0415 — large
+        from botocore.config import Config  # noqa: PLC0415 — large
 
         endpoint = self._store.endpoint_url
         config = Config(
@@ -127,7 +126,7 @@ class ObjectSink:
 
     def _put(self, due: Due) -> bool:
         """Write one object; returns False if there is one of that name."""
-        from botocore.exceptions import ClientError  # noqa: PLC0415
+        from botocore.exceptions import ClientError  # noqa: PLC0415 — large
 
         body = due.note.encode()
         try:
