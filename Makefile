@@ -38,6 +38,9 @@ drill-rotation: .venv/dev .tools/oauth-clients/made ## a hundred key rotations u
 drill-revocation: .venv/dev .tools/opa ## revocations over three processes, in a storm, and behind a cut; JSON after two minutes
 	@exec .venv/bin/python -m bench.revocation $(ARGS)
 
+drill-tamper: .venv/dev ## change a sealed trail in thirty ways as the superuser; each must be found and located
+	@exec .venv/bin/python -m bench.tamper $(ARGS)
+
 format: .venv/dev .tools/opa ## rewrite Python and Rego the way lint wants them
 	@.venv/bin/ruff format --quiet . && .venv/bin/ruff check --quiet --fix-only .
 	@.tools/opa fmt --write policies
@@ -54,7 +57,7 @@ hooks: ## run the quick checks before every commit in this clone
 clean: ## remove what was installed and made, the development database too
 	@rm -rf .venv .tools .broker dist .*_cache .hypothesis
 
-.PHONY: help run test lint policy bench drill-rotation drill-revocation format docs requirements hooks clean
+.PHONY: help run test lint policy bench drill-rotation drill-revocation drill-tamper format docs requirements hooks clean
 
 # What the targets above stand on, in the order in which it is made.
 
