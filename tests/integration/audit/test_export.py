@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,25 @@ def test_a_native_export_verifies_on_its_own(trail, folder):
     assert sealed > exported > {row["record"] for row in stored(trail, "kind = 'exchange'")}
     assert f"{sum(map(len, found.values()))} rows in {size} batches" in said(answer)
     assert "newer rows are not sealed yet" in said(answer)
+
+
+def test_an_export_is_accepted_without_the_database(trail, folder):
+    """The command that verifies a database verifies the file, and finds a row that was changed."""
+    (folder / "audit.pub").write_text("\n".join(map(str, KEYS.public)))
+    export(trail, "--format", "native")
+    verify = ["verify", "--export", "out", "--public-key", "audit.pub"]
+    intact = CliRunner().invoke(app, verify)
+    raw = (folder / "out").read_bytes()
+    *lines, footer = raw.replace(b"n3-7", b"n3-8", 1).splitlines(keepends=True)
+    changed = json.loads(footer) | {"sha256": sha256(b"".join(lines)).hexdigest()}
+    (folder / "out").write_bytes(b"".join(lines) + json.dumps(changed).encode() + b"\n")
+    tampered = CliRunner().invoke(app, verify)
+    (folder / "out").write_bytes(raw[:-400])
+    cut = CliRunner().invoke(app, verify)
+
+    assert 0 == intact.exit_code, intact.output
+    assert 1 == tampered.exit_code, tampered.output
+    assert 2 == cut.exit_code, cut.output
 
 
 def test_a_window_is_a_run_of_the_log_without_a_gap(trail, folder):

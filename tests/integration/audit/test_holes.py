@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+from hashlib import sha256
 
 import pytest
 from typer.testing import CliRunner
@@ -79,6 +80,26 @@ def test_an_export_brings_the_tombstones_of_its_holes(holed, folder):
             assert batch.root == merkle_root([leaves[seq] for seq in sorted(leaves)])
         else:
             assert removed.covers_all(batch.writer, batch.first_seq, batch.last_seq)
+
+
+def test_an_export_with_holes_verifies_on_its_own(holed, folder):
+    """What was removed under a tombstone is no damage; the same file without it is damaged."""
+    audit(
+        *("export", "--format", "native", "--out", "out"),
+        *("--database-url", holed.auditor_url),
+    )
+    (folder / "audit.pub").write_text("\n".join(map(str, KEYS.public)))
+    verify = ("verify", "--export", "out", "--public-key", "audit.pub")
+    intact = audit(*verify)
+    lines = (folder / "out").read_bytes().splitlines(keepends=True)[:-1]
+    kept = b"".join(line for line in lines if not line.startswith(b'{"tombstone":'))
+    footer = json.loads((folder / "out").read_bytes().splitlines()[-1])
+    footer["sha256"] = sha256(kept).hexdigest()
+    (folder / "out").write_bytes(kept + json.dumps(footer).encode() + b"\n")
+    damaged = audit(*verify)
+
+    assert 0 == intact.exit_code, intact.output
+    assert 1 == damaged.exit_code, damaged.output
 
 
 def test_a_row_beside_a_removed_one_is_still_proven(holed, folder):
