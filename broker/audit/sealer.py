@@ -37,7 +37,7 @@ from broker.audit.seal_store import Found, HeadLost, SealStore, SealUnavailable,
 from broker.audit.tree import EMPTY_ROOT, Frontier
 
 PAGE: Final = 5_000  # batches of one transaction, about
-_PORTION: Final = 100  # batches between two moments at which others have their turn
+_PORTION: Final = 50  # batches between two moments at which others have their turn
 _EARLY: Final = 0.8  # of ``every``: leaves time for the seal itself
 _BEHIND: Final = 0.1  # of ``every``: how much later those look who did not seal last
 _FIRST_PAUSE: Final = 0.1  # seconds after a failure, doubled each time
@@ -244,11 +244,11 @@ class Sealer:
     async def _append(self, turn: Turn, frontier: Frontier, scan: Scan) -> Progress:
         """Put what a search finds into the log, a page of it, and sign the new head."""
         size, looked, complete = frontier.size, 0, False
-        oldest = turn.at
+        oldest, portion = turn.at, min(_PORTION, self._page)
         while not complete and looked < self._page:
-            found = await turn.find(scan, _PORTION)
+            found = await turn.find(scan, portion)
             looked += len(found)
-            complete = len(found) < _PORTION
+            complete = len(found) < portion
             if found:
                 scan = scan.past(found[-1].key)
             new = self._judge(found, restart=scan.since is not None)

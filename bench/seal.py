@@ -1,0 +1,171 @@
+"""How fast the sealer puts batches into the log, and how long it keeps an event loop to itself.
+
+Batches of so many rows are laid into a real embedded PostgreSQL with ``fsync`` on, as writers leave
+them, and sealed: all at once, as the first time; then as they come at a given number of rows a
+second, each round of them as a broker finds it. The sealer has processor 0, PostgreSQL
+processor 1. Prints JSON.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import uvloop
+
+from broker.audit.batch import Batch, seal_batch
+from broker.audit.checkpoint_key import derive_keys
+from broker.audit.seal_store import SealStore
+from broker.audit.sealer import Sealer
+from broker.db.embedded import EmbeddedPostgres
+from broker.db.engine import Database
+from broker.db.migrate import migrate
+from tests.audit import now
+
+SEALER_CPU, DATABASE_CPU = 0, 1
+ROWS = 16  # of a batch: what a writer commits at once with 16 exchanges in flight
+WRITERS = 4
+LEAF = bytes(range(32))
+
+
+class Writers:
+    """Lays down the batches of several writers, whose rows are nobody's concern here."""
+
+    def __init__(self, connection) -> None:
+        self._connection = connection
+        self._last: list[Batch | None] = [None] * WRITERS
+        self._ids = [uuid4() for _ in range(WRITERS)]
+
+    async def write(self, count: int) -> None:
+        """Write so many batches, the writers in turn."""
+        columns = ("writer", "number", "first_seq", "last_seq", "at", "root", "previous", "hash")
+        records = []
+        for number in range(count):
+            which = number % WRITERS
+            batch = seal_batch(self._ids[which], self._last[which], [LEAF] * ROWS, now())
+            self._last[which] = batch
+            records.append(tuple(getattr(batch, name) for name in columns))
+        await self._connection.copy_records_to_table(
+            "audit_batch", records=records, columns=columns
+        )
+
+
+class Pauses:
+    """How long others on the event loop waited for their turn."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    async def watch(self) -> None:
+        """Take a turn after a turn."""
+        before = time.perf_counter()
+        while True:
+            await asyncio.sleep(0)
+            after = time.perf_counter()
+            self.seconds.append(after - before)
+            before = after
+
+
+async def seal(sealer: Sealer) -> dict[str, float]:
+    """Seal what there is; returns rates, CPU and how long others waited."""
+    pauses = Pauses()
+    watching = asyncio.create_task(pauses.watch())
+    began = time.perf_counter()
+    progress = await sealer.seal()
+    took = time.perf_counter() - began
+    watching.cancel()
+    return {
+        "batches": progress.added,
+        "batches_per_second": round(progress.added / took),
+        "rows_per_second": round(progress.added * ROWS / took),
+        "us_per_batch": round(took / progress.added * 1e6, 1),
+        "longest_pause_ms": round(max(pauses.seconds) * 1000, 2),
+    }
+
+
+async def cost(sealer: Sealer) -> dict[str, float]:
+    """Seal what there is with nobody else on the loop; returns the CPU of it."""
+    spent = time.process_time()
+    progress = await sealer.seal()
+    cpu = (time.process_time() - spent) / progress.added
+    return {"batches": progress.added, "cpu_us_per_batch": round(cpu * 1e6, 1)}
+
+
+async def measure(url: str, *, batches: int, rate: int, rounds: int) -> dict[str, object]:
+    """Seal a backlog, then rounds of what comes in 8 s at ``rate`` rows a second."""
+    database = Database(url, timeout=timedelta(minutes=5))
+    sealer = Sealer(
+        SealStore(database), derive_keys(bytes(32), "bench/audit"), every=timedelta(seconds=10)
+    )
+    connection = await database.connect()
+    writers = Writers(connection)
+    await writers.write(batches)
+    backlog = await seal(sealer)
+    each = rate * 8 // ROWS
+    paused, alone = [], []
+    for _ in range(rounds):
+        await writers.write(each)
+        paused.append(await seal(sealer))
+        await writers.write(each)
+        alone.append(await cost(sealer))
+    size = await connection.fetchval("SELECT pg_total_relation_size('audit_tree')")
+    count = await connection.fetchval("SELECT count(*) FROM audit_tree")
+    await sealer.aclose()
+    await database.aclose()
+    cpu = statistics.median(one["cpu_us_per_batch"] for one in alone)
+    return {
+        "rows_of_a_batch": ROWS,
+        "backlog": backlog,
+        "as_they_come": {
+            "rows_per_second_written": rate,
+            "median_batches_per_second": statistics.median(
+                one["batches_per_second"] for one in paused
+            ),
+            "median_rows_per_second": statistics.median(one["rows_per_second"] for one in paused),
+            "median_longest_pause_ms": statistics.median(one["longest_pause_ms"] for one in paused),
+            "median_cpu_us_per_batch": cpu,
+            "share_of_a_core": round(cpu * rate / ROWS / 1e6, 4),
+            "runs": paused,
+            "alone": alone,
+        },
+        "bytes_of_the_log_per_batch": round(size / count),
+    }
+
+
+def main() -> None:
+    """Start PostgreSQL, measure, print, and stop it again."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--batches", type=int, default=100_000, help="of the backlog")
+    parser.add_argument("--rate", type=int, default=20_000, help="rows a second that are written")
+    parser.add_argument("--rounds", type=int, default=5, help="of 8 s each, as they come")
+    arguments = parser.parse_args()
+
+    # What is started from here on, PostgreSQL included, inherits the processor.
+    os.sched_setaffinity(0, {DATABASE_CPU})
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        with EmbeddedPostgres(folder / "pg") as postgres:
+            migrate(postgres.owner_url)
+            os.sched_setaffinity(0, {SEALER_CPU})
+            results = uvloop.run(
+                measure(
+                    postgres.app_url,
+                    batches=arguments.batches,
+                    rate=arguments.rate,
+                    rounds=arguments.rounds,
+                )
+            )
+    machine = {"processors": os.cpu_count(), "python": platform.python_version()}
+    print(json.dumps({"bench": "seal", "machine": machine, **results}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
