@@ -21,7 +21,10 @@ from tests.audit import event, now, running
 from tests.fixtures.postgres import OneDatabase, execute
 from tests.sealing import KEYS, seal_now
 
-TABLES = "SELECT oid::regclass::text AS name FROM pg_class WHERE relname ~ '^audit_' AND relkind IN ('r', 'p')"  # noqa: E501
+TABLES = (
+    "SELECT oid::regclass::text AS name FROM pg_class"
+    " WHERE relname ~ '^audit_' AND relkind IN ('r', 'p')"
+)
 
 
 @dataclass
