@@ -30,6 +30,7 @@ from broker.cli.show import (
     print_token,
 )
 from broker.cli.show_cutoff import print_cut, print_introspected, print_login
+from broker.cli.show_trail import checkpoints_of, tell_the_trail
 from broker.db.engine import Database
 from broker.demo.cutoff import Cut, Introspected
 from broker.demo.stage import Stage, set_stage
@@ -105,6 +106,8 @@ async def _run(console: Console, *, once: bool, data_dir: Path, policies: Path |
         folder = _policies(policies, data_dir)
         async with set_stage(data_dir, folder, Progress(console)) as stage:
             faults = await _tell(console, stage)
+            faults += await tell_the_trail(console, stage)
+            _print_verdict(console, faults)
             if not once:
                 for number in _SIGNALS:
                     loop.add_signal_handler(number, stop.set)
@@ -153,7 +156,6 @@ async def _tell(console: Console, stage: Stage) -> list[str]:
         ]
     finally:
         await database.aclose()
-    _print_verdict(console, faults)
     return faults
 
 
@@ -191,6 +193,7 @@ async def _serve(console: Console, stage: Stage, stop: asyncio.Event) -> None:
             configuration=stage.configuration,
             policies=stage.policies,
             program=_program(),
+            checkpoints=checkpoints_of(stage),
         ),
     )
     print_chapter(console, "serving", "Ctrl-C stops it all")

@@ -54,6 +54,7 @@ class Next:
     secret_file: Path
     configuration: Path
     policies: Path
+    checkpoints: Path  # kept outside of the database
     program: str
 
 
@@ -189,11 +190,17 @@ def print_next(console: Console, what: Next) -> None:
         f"Edit a grant in {shown(what.policies)}, save, and it is live in two seconds. A file that"
         " does not compile changes nothing, and is shown here.",
     )
-    _print_text(console, "Ask who got what, whether all is well, and whom a revocation would hit:")
+    _print_text(
+        console,
+        "Ask who got what, whether that is unchanged, whether all is well, and whom a"
+        " revocation would hit:",
+    )
     configuration = shlex.quote(shown(what.configuration))
     _print_lines(
         console,
         f"{what.program} audit query --config {configuration}\n"
+        f"{what.program} audit verify --config {configuration}"
+        f" --checkpoints {shlex.quote(shown(what.checkpoints))}\n"
         f"{what.program} doctor --config {configuration}\n"
         f"{what.program} revoke --client checkout --reason leaked --dry-run"
         f" --config {configuration}",

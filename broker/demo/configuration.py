@@ -65,7 +65,11 @@ def build_document(
         "keys": {"kek_file": str(kek_file)},
         "audit": {
             "key_file": str(audit_key_file),
-            "checkpoints": {"key_file": str(checkpoint_key_file), "every": "1s"},
+            "checkpoints": {
+                "key_file": str(checkpoint_key_file),
+                "file": str(checkpoint_key_file.with_name("checkpoints.txt")),
+                "every": "1s",
+            },
         },
         "policy": {"engine": "wasm", "path": str(policies)},
         "issuers": [

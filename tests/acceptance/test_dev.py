@@ -148,6 +148,7 @@ def test_the_show_is_told_from_a_deep_folder_with_all_ports_taken(tmp_path: Path
         "active true false",
         "subject_token.revoked",
         "200 a new token",
+        "✓ The trail is intact: 11 rows under",
         "Both tokens verify by the published keys, and every answer has its row.",
     ):
         assert words in shown

@@ -124,6 +124,7 @@ def test_a_row_of_the_audit_trail_is_one_line():
 
 def following(folder: Path) -> Next:
     return Next(
+        checkpoints=folder / "checkpoints.txt",
         broker="http://127.0.0.1:8080",
         issuer="http://127.0.0.1:9400",
         secret_file=folder / "checkout.secret",
