@@ -16,6 +16,10 @@ from broker.cli.audit.source import COULD_NOT_LOOK, TAMPERED, open_reader
 from broker.cli.backing import open_existing
 from broker.cli.console import build_console
 from broker.cli.options import Config
+from broker.db.durability import NotDurable
+from broker.db.engine import DATABASE_ERRORS, Database
+from broker.db.migrate import pending
+from broker.errors import ConfigurationError
 from broker.issuers.fetch import build_tls
 from broker.settings import Settings, load_settings
 
@@ -65,4 +69,16 @@ async def _seal(settings: Settings, url: str) -> _Sealed:
         open_reader(url) as database,
         aclosing(Sealing(settings, database, build_tls())) as sealing,
     ):
+        await _check_schema(database)
         return await sealing.once()
+
+
+async def _check_schema(database: Database) -> None:
+    try:
+        missing = await pending(database)
+    except (NotDurable, *DATABASE_ERRORS) as error:
+        raise SealUnavailable(f"the database cannot be read ({type(error).__name__})") from error
+    if missing:
+        raise ConfigurationError(
+            f"database: {len(missing)} migrations are not applied; run: broker migrate"
+        )
