@@ -108,7 +108,7 @@ def export(
     """Write rows to a file that is there as a whole or not at all.
 
     `native` takes whole batches with their proofs and the signed checkpoint, so of the filters only
-    `--since` and `--until`; `broker audit verify --export` verifies it without the database.
+    `--since` and `--until`; `broker audit verify` takes it instead of the database.
 
     `csv` opens in a spreadsheet, `parquet` in a query engine, `ocsf` (class 3002) in a SIEM.
     """
