@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from broker.audit.publish.witness import parse_witness_key
 from broker.cli.console import short_revision
 from broker.cli.findings import Finding, bad, good, hint, warning
 from broker.cli.inspect_keys import PartyKeys, judge_keys, parties
@@ -85,6 +86,7 @@ def _parties_missing(settings: Settings) -> Iterator[Finding]:
 
 def _files(settings: Settings) -> Iterator[Finding]:
     yield from _key_files(settings)
+    yield from _witnesses(settings)
     if settings.admin.token_file is not None:
         yield _token_file(settings.admin.token_file)
     for party in parties(settings.issuers, settings.clients):
@@ -125,6 +127,15 @@ def _key_files(settings: Settings) -> Iterator[Finding]:
         try:
             read_secret(keys.pkcs11.pin_file, setting=setting, remedy=remedy)
             yield good(setting, "readable by the broker alone")
+        except ConfigurationError as error:
+            yield from read_problems(error)
+
+
+def _witnesses(settings: Settings) -> Iterator[Finding]:
+    for witness in settings.audit.checkpoints.witnesses:
+        try:
+            key = parse_witness_key(witness.vkey)
+            yield good(f"witness {key.name}", "has a key that verifies what it signs")
         except ConfigurationError as error:
             yield from read_problems(error)
 

@@ -19,8 +19,11 @@ import httpx
 
 from broker.audit.encoding import encode_hash
 from broker.audit.note import (
+    COSIGNATURE,
+    MLDSA44,
     Note,
     NoteRejected,
+    VerifierKey,
     parse_note,
     parse_signatures,
     parse_vkeys,
@@ -30,6 +33,7 @@ from broker.audit.publish.outbox import Due, Outbox
 from broker.audit.publish.sink import SinkUnavailable
 from broker.errors import ConfigurationError
 
+_SETTING: Final = "audit.checkpoints.witnesses[].vkey"
 _WITHIN: Final = 10.0  # seconds for one answer
 _MAX_ANSWER: Final = 16 * 1024  # bytes
 _MAX_DIGITS: Final = 19
@@ -49,11 +53,8 @@ class WitnessSink:
     kind: Final = "witness"
 
     def __init__(self, url: str, vkey: str, tls: ssl.SSLContext) -> None:
-        """Raise ``ConfigurationError`` for what is no key."""
-        try:
-            (self._key,) = parse_vkeys(vkey)
-        except ValueError as error:
-            raise ConfigurationError(f"audit.checkpoints.witnesses: vkey: {error}") from None
+        """Raise ``ConfigurationError`` for what is no key of a witness."""
+        self._key = parse_witness_key(vkey)
         self._url = url.rstrip("/") + "/add-checkpoint"
         self._tls = tls
 
@@ -131,6 +132,20 @@ class WitnessSink:
 
     def _say(self, what: str) -> str:
         return f"witness {self._key.name}: {what}"
+
+
+def parse_witness_key(vkey: str) -> VerifierKey:
+    """Return the key. Raises ``ConfigurationError`` for what is none, or signs other things."""
+    try:
+        (key,) = parse_vkeys(vkey)
+    except ValueError as error:
+        raise ConfigurationError(f"{_SETTING}: {error}") from None
+    if key.kind not in {COSIGNATURE, MLDSA44}:
+        # What such a key signs has no time, and may have been signed for something else.
+        raise ConfigurationError(
+            f"{_SETTING}: this key is none of a witness (c2sp.org/tlog-witness)"
+        )
+    return key
 
 
 def _render(old: int, proof: Sequence[bytes], note: str) -> str:

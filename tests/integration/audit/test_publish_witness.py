@@ -8,6 +8,7 @@ from broker.audit.note import parse_note, verify_note
 from broker.audit.publish.outbox import Outbox
 from broker.audit.publish.sink import SinkUnavailable
 from broker.audit.publish.witness import WitnessSink
+from broker.errors import ConfigurationError
 from broker.issuers.fetch import build_tls
 from tests.fixtures.postgres import execute
 from tests.loopback import http_answer, loopback
@@ -35,6 +36,20 @@ async def test_a_witness_signs_what_only_adds_to_what_it_has_signed(log, base, k
     assert [(9, key.name), (12, key.name)] == [(row["size"], row["name"]) for row in rows]
     note = (await outbox.newest(AT_ONCE)).note + rows[1]["line"] + "\n"
     assert key in verify_note(parse_note(note), [*KEYS.public, key])
+
+
+@pytest.mark.parametrize(
+    "vkey",
+    [
+        pytest.param("witness.test+00000000+BAAA", id="no-key"),
+        pytest.param(str(KEYS.public[0]), id="key-of-a-log"),
+        pytest.param(f"{ED25519_KEY}\n{MLDSA_KEY}", id="two-keys"),
+    ],
+)
+def test_what_is_no_key_of_a_witness_is_a_mistake_in_the_configuration(vkey):
+    """Ours: at start, and by `broker check`; a plain Ed25519 key signs no time."""
+    with pytest.raises(ConfigurationError, match=r"audit\.checkpoints\.witnesses\[\]\.vkey"):
+        WitnessSink("https://witness.test", vkey, build_tls())
 
 
 async def test_a_witness_is_told_where_it_stands(log, base):
