@@ -1,7 +1,7 @@
 """Where rows stand in the log, for formats that say so."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -26,13 +26,16 @@ class Places:
         # The last batch of each writer, and where it stands; the last used one at the end.
         self._last: OrderedDict[UUID, tuple[Batch, int | None]] = OrderedDict()
 
-    async def enrich(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the row with its place."""
+    async def enrich(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+        """Return the rows, each with its place."""
+        return [{**row, PLACE: await self._place(row)} for row in rows]
+
+    async def _place(self, row: Mapping[str, Any]) -> Place:
         writer, seq = UUID(int=row["writer"].int), row["seq"]
         batch, position = await self._find(writer, seq) or (None, None)
         head = self._head
         sealed = head is not None and position is not None and position < head.size
-        place = Place(
+        return Place(
             writer=writer,
             seq=seq,
             leaf=row["leaf"],
@@ -40,7 +43,6 @@ class Places:
             position=position if sealed else None,
             head=head if sealed else None,
         )
-        return {**row, PLACE: place}
 
     async def _find(self, writer: UUID, seq: int) -> tuple[Batch, int | None] | None:
         known = self._last.pop(writer, None)

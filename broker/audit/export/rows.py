@@ -8,16 +8,17 @@ from broker.audit.query import CannotRead
 
 _TOGETHER: Final = 500  # rows held
 
-# Returns the record with what identifies persons in plain, or saying that it cannot be.
-Opener = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
-# Returns the row with something more.
-Enricher = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+Row = Mapping[str, Any]  # the columns of ``audit_event``, and what else is known of it
+# Returns records with what identifies persons in plain, or saying that it cannot be.
+Opener = Callable[[Sequence[Mapping[str, Any]]], Awaitable[Sequence[Mapping[str, Any]]]]
+# Returns rows with something more.
+Enricher = Callable[[Sequence[Row]], Awaitable[Sequence[Row]]]
 
 
 class Rows(Protocol):
     """Something that takes rows and writes them in a format."""
 
-    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def write(self, rows: Sequence[Row]) -> None:
         """Take rows, as the columns of ``audit_event``."""
 
     def close(self) -> None:
@@ -25,7 +26,7 @@ class Rows(Protocol):
 
 
 async def write_rows(
-    found: AsyncIterator[Mapping[str, Any]],
+    found: AsyncIterator[Row],
     rows: Rows,
     *,
     enrichers: Sequence[Enricher] = (),
@@ -36,32 +37,43 @@ async def write_rows(
     Raises ``CannotRead``, or what writing raises.
     """
     count = 0
-    lot: list[Mapping[str, Any]] = []
+    lot: list[Row] = []
     async for row in found:
-        for enrich in enrichers:
-            row = await enrich(row)  # noqa: PLW2901 — the same row, with more
         lot.append(row)
         if len(lot) == _TOGETHER:
-            rows.write(lot)
+            await _write(lot, rows, enrichers)
             count += len(lot)
             lot = []
             progress(count)
-    rows.write(lot)
+    await _write(lot, rows, enrichers)
     rows.close()
     return count + len(lot)
 
 
-def opening(opener: Opener) -> Enricher:
-    """Return what puts into a row what its record says of persons."""
+async def _write(lot: Sequence[Row], rows: Rows, enrichers: Sequence[Enricher]) -> None:
+    for enrich in enrichers:
+        lot = await enrich(lot)
+    rows.write(lot)
 
-    async def enrich(row: Mapping[str, Any]) -> Mapping[str, Any]:
-        try:
-            opened = await opener(parse_record(row))
-        except ValueError:
-            raise CannotRead(
-                f"row {row['seq']} of writer {row['writer']} has a record that nobody wrote:"
-                " run `broker audit verify`"
-            ) from None
-        return {**plain_columns(row, opened), OPENED: opened}
+
+def opening(opener: Opener) -> Enricher:
+    """Return what puts into rows what their records say of persons."""
+
+    async def enrich(rows: Sequence[Row]) -> Sequence[Row]:
+        opened = await opener([_record_of(row) for row in rows])
+        return [
+            {**plain_columns(row, record), OPENED: record}
+            for row, record in zip(rows, opened, strict=True)
+        ]
 
     return enrich
+
+
+def _record_of(row: Row) -> dict[str, Any]:
+    try:
+        return parse_record(row)
+    except ValueError:
+        raise CannotRead(
+            f"row {row['seq']} of writer {row['writer']} has a record that nobody wrote:"
+            " run `broker audit verify`"
+        ) from None
