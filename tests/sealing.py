@@ -61,9 +61,11 @@ async def read_log(database: Database) -> Log:
     """The log, once everything in it is as it must be: places, order, nodes, heads, signatures."""
     connection = await database.connect()
     try:
-        tree = await connection.fetch("SELECT * FROM audit_tree ORDER BY position")
-        found = await connection.fetch("SELECT * FROM audit_batch")
-        heads = await connection.fetch("SELECT * FROM audit_checkpoint ORDER BY size")
+        # In one snapshot: somebody may be sealing.
+        async with connection.transaction(isolation="repeatable_read"):
+            tree = await connection.fetch("SELECT * FROM audit_tree ORDER BY position")
+            found = await connection.fetch("SELECT * FROM audit_batch")
+            heads = await connection.fetch("SELECT * FROM audit_checkpoint ORDER BY size")
     finally:
         await connection.close()
     batches = {(row["writer"], row["number"]): build_batch(row) for row in found}
