@@ -85,13 +85,18 @@ class ObjectSink:
             raise Contradiction(f"{where} has another root for size {head.size} than the database")
 
     async def _do(self, work: Callable[[], T]) -> T:
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 — large
-
         try:
-            future = asyncio.get_running_loop().run_in_executor(self._thread, work)
+            future = asyncio.get_running_loop().run_in_executor(self._thread, self._told, work)
             return await asyncio.wait_for(future, _WITHIN)
         except TimeoutError:
             raise SinkUnavailable(f"{self._store.bucket}: no answer in time") from None
+
+    def _told(self, work: Callable[[], T]) -> T:
+        """Run in the thread, where also the library is imported: it takes a while."""
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 — large
+
+        try:
+            return work()
         except ClientError as error:
             raise SinkUnavailable(f"{self._store.bucket}: {_code_of(error)}") from error
         except BotoCoreError as error:
