@@ -301,9 +301,10 @@ def test_a_place_that_is_none_is_named(trail, folder, out, text):
     assert text in said(answer)
 
 
-def test_a_full_disk_leaves_nothing_half_written(trail, folder):
+@pytest.mark.parametrize("output", ["csv", "native"])
+def test_a_full_disk_is_not_taken_for_a_lost_database(trail, output):
     """Standard output stands in for it: ``/dev/full`` takes no byte."""
-    command = [sys.executable, "-m", "broker.cli", "audit", "export", "--format", "csv"]
+    command = [sys.executable, "-m", "broker.cli", "audit", "export", "--format", output]
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             [*command, "--out", "-", "--database-url", trail.auditor_url],
@@ -316,6 +317,23 @@ def test_a_full_disk_leaves_nothing_half_written(trail, folder):
     assert 2 == done.returncode, done.stderr
     assert "No space left" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_file_that_cannot_grow_leaves_nothing_half_written(trail, folder):
+    """As on a disk that is full after the first rows: no part of it keeps the name of the whole."""
+    (folder / "out").write_text("the export of yesterday")
+    command = f"{sys.executable} -m broker.cli audit export --format native --out out"
+    done = subprocess.run(
+        ["bash", "-c", f'ulimit -f 8; exec {command} --database-url "$0"', trail.auditor_url],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert 2 == done.returncode, done.stderr
+    assert "out cannot be written (File too large)" in " ".join(done.stderr.split())
+    assert ["out"] == files(folder)
+    assert "the export of yesterday" == (folder / "out").read_text()
 
 
 def test_whoever_stops_reading_ends_it_in_a_line(trail):
