@@ -10,6 +10,7 @@ own role. The library is imported where it is used: most brokers have no object 
 
 import asyncio
 import base64
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,7 @@ _READ: Final = 5  # seconds
 _WITHIN: Final = 20.0  # seconds for one request, with looking for credentials
 _COMPARED: Final = 20  # objects beyond what is known to have arrived; a crash leaves one at most
 _DIGITS: Final = 20
+_NAME: Final = re.compile(rf"[0-9]{{{_DIGITS}}}")
 
 
 class ObjectSink:
@@ -164,7 +166,9 @@ class ObjectSink:
             StartAfter=self._key(after),
             MaxKeys=_COMPARED,
         )
-        return [str(each["Key"]) for each in answer.get("Contents", ())]
+        # What people put beside the checkpoints is theirs.
+        keys = (str(each["Key"]) for each in answer.get("Contents", ()))
+        return [key for key in keys if _NAME.fullmatch(key.removeprefix(self._store.prefix))]
 
 
 def _code_of(error: Any) -> str:  # noqa: ANN401 — the library's, which has no types

@@ -41,10 +41,11 @@ async def test_s3_client_contract_every_checkpoint_is_an_object_that_nobody_can_
 async def test_s3_client_contract_an_object_that_is_there_already_has_arrived(
     log, in_bucket, bucket, base
 ):
-    """Ours: after a crash between the object and the cursor it is compared, and counts."""
+    """Ours: after a crash between object and cursor it is compared, and counts; others' is not."""
     outbox = Outbox(log)
     await in_bucket.catch_up(outbox, AT_ONCE)
     execute(base.superuser_url, "DELETE FROM audit_cursor WHERE name = 'publish:s3'")
+    bucket.objects["checkpoints/README"] = b"what this is"
     before = dict(bucket.objects)
 
     await in_bucket.examine(outbox)
