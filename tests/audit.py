@@ -1,19 +1,25 @@
 """A writer and a trail over a real database, and events for them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+import time
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from broker.audit.event import Event
 from broker.audit.outcome import build_administration
+from broker.audit.reader import RecordReader
 from broker.audit.uuid7 import build_uuid7
+from broker.audit.vault import Vault
 from broker.audit.writer import AuditWriter
 from broker.db.engine import Database
+from broker.db.loop import run_apart
 from broker.domain import Attempt, Evaluation, Permit, SignedToken
 from broker.oauth import Mode
 from tests import builders
+from tests.configuration import KEY_FILES
 
 
 def now() -> datetime:
@@ -24,9 +30,13 @@ def new_id() -> str:
     return build_uuid7(now)
 
 
+# With the audit key that the brokers of the suite have, and their issuer.
+VAULT = Vault(KEY_FILES["audit.key"], issuer=builders.BROKER, monotonic=time.monotonic)
+
+
 def event(action: str = "test", **details: Any) -> Event:
     """A small event; ``action`` is one of its columns."""
-    return build_administration(action, details, id=new_id(), at=now(), by="broker")
+    return build_administration(action, details, id=new_id(), at=now(), by="broker", vault=VAULT)
 
 
 def attempt(**overrides: Any) -> Attempt:
@@ -86,6 +96,21 @@ def signed_token(made: Attempt | None = None, **overrides: Any) -> SignedToken:
         "claims": {},
     }
     return SignedToken(**values | overrides)
+
+
+def open_records(url: str, records: Iterable[str]) -> list[dict[str, Any]]:
+    """What records say, with what is personal in plain, by the audit key of the suite."""
+
+    async def read() -> list[dict[str, Any]]:
+        database = Database(url)
+        try:
+            return await RecordReader(database, VAULT).open_all(
+                [json.loads(one) for one in records]
+            )
+        finally:
+            await database.aclose()
+
+    return run_apart(read)
 
 
 @asynccontextmanager

@@ -3,7 +3,9 @@
 Each client stands for one thing that a client or its grant can be; all share the target ``svc-b``.
 """
 
+import base64
 import hashlib
+from pathlib import Path
 from typing import Any
 
 from tests.jwts import (
@@ -21,8 +23,17 @@ from tests.jwts import (
 )
 
 ORDERS = ["orders.read", "orders.write"]
+# The same for every broker of the suite, for several share a database.
+KEY_FILES = {"kek": b"k" * 32, "audit.key": b"a" * 32, "checkpoint.key": b"c" * 32}
 # Where the trail has its keys, in the folder of the configuration.
 AUDIT_KEYS = {"key_file": "audit.key", "checkpoints": {"key_file": "checkpoint.key"}}
+
+
+def write_keys(folder: Path, *names: str) -> None:
+    """Write key files, all of them unless some are named, as only their owner can read them."""
+    for name in names or KEY_FILES:
+        (folder / name).write_text(base64.b64encode(KEY_FILES[name]).decode())
+        (folder / name).chmod(0o600)
 
 
 def secret(client_id: str) -> str:

@@ -16,7 +16,7 @@ from broker.audit.seal_store import HeadLost, SealUnavailable
 from broker.audit.uuid7 import build_uuid7
 from broker.audit.writer import AuditWriter
 from broker.db.engine import Database
-from tests.audit import new_id, now, running
+from tests.audit import VAULT, new_id, now, running
 from tests.fixtures.postgres import OneDatabase, execute
 from tests.sealing import KEYS, seal_now
 
@@ -32,7 +32,9 @@ TABLES = {day: f"audit_event_p{day:%Y%m%d}" for day in (FIRST, SECOND)}
 def at_midnight(seconds: float) -> Any:
     """An event so long after the midnight between the two days."""
     at = MIDNIGHT + timedelta(seconds=seconds)
-    return build_administration("test", {"n": seconds}, id=new_id(), at=at, by="somebody")
+    return build_administration(
+        "test", {"n": seconds}, id=new_id(), at=at, by="somebody", vault=VAULT
+    )
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,11 @@ async def retention(
     try:
         async with running(database) as writer:
             trail = AuditTrail(
-                writer, issuer="https://b.test", clock=now, build_id=lambda: build_uuid7(now)
+                writer,
+                issuer="https://b.test",
+                vault=VAULT,
+                clock=now,
+                build_id=lambda: build_uuid7(now),
             )
             yield Retention(
                 database,

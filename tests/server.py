@@ -1,7 +1,6 @@
 """A real broker: ``broker serve`` as a process, with a configuration in a folder of its own."""
 
 import asyncio
-import base64
 import contextlib
 import json
 import os
@@ -20,15 +19,17 @@ import asyncpg
 import httpx
 import yaml
 
-from tests.configuration import AUDIT_KEYS, document, grants
+from broker.audit.reader import RecordReader
+from broker.db.engine import Database
+from tests.audit import VAULT
+from tests.configuration import AUDIT_KEYS, KEY_FILES, document, grants, write_keys
 from tests.wire import Form, basic, exchange_form
 
 ROOT = Path(__file__).parents[1]
 FORM = "application/x-www-form-urlencoded"
 _TLS = ssl.create_default_context()  # never used, and costly to make for each test
 _READY_WITHIN = 60  # seconds: policy is compiled in it
-KEK = b"k" * 32
-KEY_FILES = {"kek": KEK, "audit.key": b"a" * 32, "checkpoint.key": b"c" * 32}
+KEK = KEY_FILES["kek"]
 
 
 def write_configuration(folder: Path, database_url: str, **overrides: Any) -> Path:
@@ -37,10 +38,7 @@ def write_configuration(folder: Path, database_url: str, **overrides: Any) -> Pa
     if not policies.exists():
         shutil.copytree(ROOT / "policies", policies)
         (policies / "broker" / "grants" / "data.yaml").write_text(yaml.safe_dump(grants()))
-        # The same for every broker of the suite, for several share a database.
-        for name, key in KEY_FILES.items():
-            (folder / name).write_text(base64.b64encode(key).decode())
-            (folder / name).chmod(0o600)
+        write_keys(folder)
     config = folder / "broker.yaml"
     place = {
         "listen": {"host": "127.0.0.1", "port": 0},
@@ -144,8 +142,10 @@ class BrokerClient:
         client: httpx.AsyncClient,
         rows: asyncpg.Connection,
         since: UUID,
+        reader: RecordReader,
     ) -> None:
         self.process = process
+        self._reader = reader
         self._client = client
         self._rows = rows
         self._since = since
@@ -215,8 +215,9 @@ class BrokerClient:
         return [dict(row) for row in found]
 
     async def records(self, kind: str = "exchange") -> list[dict[str, Any]]:
-        """What the rows' records say."""
-        return [json.loads(row["record"]) for row in await self.rows(kind)]
+        """What the rows' records say, in plain."""
+        records = [json.loads(row["record"]) for row in await self.rows(kind)]
+        return await self._reader.open_all(records)
 
     async def audited(self, kind: str = "exchange") -> list[str]:
         """What became of each request: ``issued``, or the reason of the refusal."""
@@ -230,12 +231,14 @@ async def talk_to(process: BrokerProcess, auditor_url: str) -> Any:
     One broker writes there at a time, so its ``seq`` orders the rows of one instant.
     """
     rows = await asyncpg.connect(auditor_url)
+    database = Database(auditor_url)
     try:
         since = await rows.fetchval("SELECT id FROM audit_event ORDER BY id DESC LIMIT 1")
         async with httpx.AsyncClient(timeout=10, verify=_TLS) as client:
-            yield BrokerClient(process, client, rows, since)
+            yield BrokerClient(process, client, rows, since, RecordReader(database, VAULT))
     finally:
         await rows.close()
+        await database.aclose()
 
 
 async def eventually(condition: Any, *, seconds: float = 20.0) -> None:

@@ -24,6 +24,7 @@ from broker.app.wiring import (
 from broker.audit.budget import RefusalBudget
 from broker.audit.commit import AuditTrail
 from broker.audit.uuid7 import build_uuid7
+from broker.audit.vault import load_vault
 from broker.audit.writer import AuditWriter
 from broker.blocklist.feed import Blocklist, memory_of
 from broker.blocklist.store import Ledger, LedgerUnavailable
@@ -85,6 +86,7 @@ class Broker:
         if url is None:
             raise ConfigurationError("database.url: is needed here")
         self._settings = settings
+        self._vault = load_vault(settings)
         self.database = Database(url)
         self._build_id: Callable[[], str] = lambda: build_uuid7(utc_now)
         self._writer = AuditWriter(self.database, deadline=settings.audit.deadline, clock=utc_now)
@@ -92,6 +94,7 @@ class Broker:
         self.trail = AuditTrail(
             self._writer,
             issuer=settings.issuer,
+            vault=self._vault,
             clock=utc_now,
             build_id=self._build_id,
             budget=RefusalBudget(rows=refusals.count, per=refusals.per),
@@ -274,6 +277,7 @@ class Broker:
             issuer=self._settings.issuer,
             ledger=self.ledger,
             database=self.database,
+            pseudonym=self._vault.pseudonym,
             # At the start, and a reload makes no longer one.
             longest_life=longest_life(self._settings),
             memory=lambda: memory_of(self._in_force().settings),

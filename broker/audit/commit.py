@@ -22,6 +22,7 @@ from broker.audit.outcome import (
 )
 from broker.audit.queue import AlreadyClaimed, AuditUnavailable
 from broker.audit.store import Claim
+from broker.audit.vault import Vault
 from broker.audit.writer import AuditWriter
 from broker.domain import Attempt, IssuedToken, Reference, SignedToken, VerifiedToken
 from broker.errors import CommitRejected, Reason
@@ -48,12 +49,14 @@ class AuditTrail:
         writer: AuditWriter,
         *,
         issuer: str,
+        vault: Vault,
         clock: Callable[[], datetime],
         build_id: Callable[[], str],
         budget: RefusalBudget | None = None,
     ) -> None:
         self._writer = writer
         self._issuer = issuer
+        self._vault = vault
         self._clock = clock
         self._build_id = build_id
         self._budget = budget or RefusalBudget()
@@ -69,7 +72,7 @@ class AuditTrail:
         claims = dict(_claims(attempt))
         try:
             await self._append(
-                build_issued(attempt, signed, issuer=self._issuer),
+                build_issued(attempt, signed, issuer=self._issuer, vault=self._vault),
                 [*claims.values()],
                 [] if signed.reference is None else [signed.reference],
             )
@@ -112,6 +115,7 @@ class AuditTrail:
                 at=self._clock(),
                 by=by,
                 personal=personal,
+                vault=self._vault,
             )
         )
 
@@ -136,6 +140,7 @@ class AuditTrail:
             id=self._build_id(),
             since=counted.since,
             until=self._clock(),
+            vault=self._vault,
         )
         try:
             await self._append(event)
@@ -143,7 +148,10 @@ class AuditTrail:
             self._budget.put_back(counted)
 
     async def _refuse(self, attempt: Attempt, reason: Reason) -> None:
-        await self._append(build_refused(attempt, reason, id=self._build_id(), issuer=self._issuer))
+        event = build_refused(
+            *(attempt, reason), id=self._build_id(), issuer=self._issuer, vault=self._vault
+        )
+        await self._append(event)
 
     async def _append(
         self, event: Event, claims: Sequence[Claim] = (), references: Sequence[Reference] = ()

@@ -10,7 +10,8 @@ that a terminal or a line-wise log could act on is escaped. One event, one spell
 nowhere else: subject, source address, the policy input with the subject's claims, the decision
 (a faulty policy may quote its input), who administers, and the whole chain of actors, since an
 actor may be a person and nothing in a token says so. The acting client is no person; it stands
-outside as ``client``. A later version can encrypt ``personal`` and leave every hash valid.
+outside as ``client``. What a broker writes has ``personal`` encrypted, and pseudonyms outside of it
+(version 2, ``broker.audit.vault``); destroying a key leaves every hash valid.
 
 **No secrets**: a token appears as its SHA-256, also where somebody put one into a wrong parameter.
 """
@@ -25,8 +26,9 @@ from typing import Any, Final
 import orjson
 
 from broker.audit.merkle import leaf_hash
+from broker.audit.vault import PersonKey, Vault
 
-VERSION: Final = 1  # of the format of a record
+VERSION: Final = 1  # of the format of a record in plain
 
 # The columns of ``audit_event`` that are extracts of the record, in the order of ``columns_of``.
 COLUMNS: Final = (
@@ -52,12 +54,19 @@ class Event:
     record: bytes = field(repr=False)  # canonical JSON in UTF-8
     leaf: bytes
     columns: tuple[Any, ...] = field(repr=False)
+    keys: tuple[PersonKey, ...] = field(default=(), repr=False)  # to be stored with it
 
 
-def build_event(record: Mapping[str, Any]) -> Event:
-    """Return the event of a record, which has at least ``id``, ``at``, ``kind`` and ``outcome``."""
+def build_event(record: Mapping[str, Any], vault: Vault | None = None) -> Event:
+    """Return the event of a record, which has at least ``id``, ``at``, ``kind`` and ``outcome``.
+
+    ``vault`` seals what is personal; None leaves it in plain, for what is not to be stored.
+    """
+    keys: tuple[PersonKey, ...] = ()
+    if vault is not None:
+        record, keys = vault.seal(record)
     raw = canonical_json(record)
-    return Event(record["id"], raw, leaf_hash(raw), columns_of(record))
+    return Event(record["id"], raw, leaf_hash(raw), columns_of(record), keys)
 
 
 def canonical_json(value: object) -> bytes:
@@ -71,9 +80,10 @@ def canonical_json(value: object) -> bytes:
 def columns_of(record: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return the extracts of a record, in the order of ``COLUMNS``."""
     find = record.get
-    personal = find("personal") or {}
-    subject = personal.get("subject") or {}
-    actors = personal.get("actors") or ()
+    # Of version 1 they stand in ``personal``; later it is sealed, and they are pseudonyms.
+    open_to_all = (find("personal") or {}) if record.get("version") == VERSION else record
+    subject = open_to_all.get("subject") or {}
+    actors = open_to_all.get("actors") or ()
     reasons = find("reasons")
     return (
         datetime.fromisoformat(record["at"]),
@@ -99,7 +109,9 @@ def columns_of(record: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def render_time(at: datetime) -> str:
     """Return a time as records have it: UTC, microseconds, always of one length."""
-    return at.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
+    return at.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def render_text(text: str) -> str:

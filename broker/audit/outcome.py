@@ -1,4 +1,7 @@
-"""The records of exchanges, of counted refusals, of administration and of writers."""
+"""The records of exchanges, of counted refusals, of administration and of writers.
+
+``vault`` seals what is personal in them; without one they are for whoever looks, not for storing.
+"""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -15,6 +18,7 @@ from broker.audit.event import (
     render_texts,
     render_time,
 )
+from broker.audit.vault import Vault
 from broker.domain import (
     Attempt,
     Evaluation,
@@ -26,7 +30,9 @@ from broker.domain import (
 from broker.errors import Reason
 
 
-def build_issued(attempt: Attempt, signed: SignedToken, *, issuer: str) -> Event:
+def build_issued(
+    attempt: Attempt, signed: SignedToken, *, issuer: str, vault: Vault | None = None
+) -> Event:
     """Return the event of a token that may leave once this is durable; its id is the ``jti``."""
     permit = signed.permit
     record = _exchange(attempt, signed.id, issuer, permit.evaluation, permit.chain)
@@ -47,7 +53,7 @@ def build_issued(attempt: Attempt, signed: SignedToken, *, issuer: str) -> Event
         "lifetime": int((signed.expires_at - signed.issued_at).total_seconds()),
         "token_sha256": sha256(signed.token.encode()).hexdigest(),
     }
-    return build_event(record)
+    return build_event(record, vault)
 
 
 def build_refused(
@@ -56,6 +62,7 @@ def build_refused(
     *,
     id: str,  # noqa: A002 — the column's name
     issuer: str,
+    vault: Vault | None = None,
 ) -> Event:
     """Return the event of a refusal: what was known by then, and every reason."""
     deny = attempt.deny
@@ -77,7 +84,7 @@ def build_refused(
     }
     if attempt.revocation is not None:
         record["revocation"] = attempt.revocation
-    return build_event(record)
+    return build_event(record, vault)
 
 
 def build_counted(
@@ -87,6 +94,7 @@ def build_counted(
     id: str,  # noqa: A002 — the column's name
     since: datetime,
     until: datetime,
+    vault: Vault | None = None,
 ) -> Event:
     """Return the event of all refusals before authentication that were counted in an interval."""
     return build_event(
@@ -100,7 +108,8 @@ def build_counted(
             "counts": dict(counts),
             "total": sum(counts.values()),
             "personal": {"sources": {render_text(name): n for name, n in sources.items()}},
-        }
+        },
+        vault,
     )
 
 
@@ -112,6 +121,7 @@ def build_administration(
     at: datetime,
     by: str,
     personal: Mapping[str, Any] | None = None,
+    vault: Vault | None = None,
 ) -> Event:
     """Return the event of something done to the broker; ``details`` hold no secret.
 
@@ -127,7 +137,8 @@ def build_administration(
             "action": action,
             "details": dict(details),
             "personal": {**(personal or {}), "by": by},
-        }
+        },
+        vault,
     )
 
 

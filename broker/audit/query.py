@@ -1,26 +1,28 @@
 """Who got what, on whose behalf, and why: rows of the audit trail by what is in their columns."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, bindparam, select, text
+from sqlalchemy import ColumnElement, Select, Text, bindparam, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from broker.db.durability import NotDurable
 from broker.db.engine import DATABASE_ERRORS, Database
 from broker.db.tables import audit_event
 
+Pseudonym = Callable[[str], str]
 _CHUNK = 500  # rows held at a time
 _EQUAL = (
-    *("client", "subject", "subject_issuer", "outcome", "reason", "txn", "parent", "kind"),
+    *("client", "subject_issuer", "outcome", "reason", "txn", "parent", "kind"),
     *("request_id", "action"),
 )
 # As a pair: the same ``sub`` of another issuer is somebody else.
 _ACTOR_PAIR = text(
     "EXISTS (SELECT FROM unnest(actors, actor_issuers) AS actor (subject, issuer)"
-    " WHERE actor.subject = :actor AND actor.issuer = :actor_issuer)"
+    " WHERE actor.subject = ANY(:actors) AND actor.issuer = :actor_issuer)"
 )
 
 
@@ -51,34 +53,43 @@ class Filter:
 
 
 async def find_rows(
-    database: Database, wanted: Filter, *, limit: int | None = None
+    database: Database,
+    wanted: Filter,
+    *,
+    limit: int | None = None,
+    pseudonym: Pseudonym | None = None,
 ) -> AsyncIterator[dict[str, Any]]:
     """Yield what fits, newest first, as the columns of ``audit_event``; ``limit`` None: all of it.
 
+    Persons are found by their pseudonym; without ``pseudonym`` only where they stand in plain.
     Raises ``CannotRead``.
     """
     try:
         async with database.engine.connect() as connection:
             streaming = await connection.execution_options(yield_per=_CHUNK)
-            async with streaming.stream(build_query(wanted, limit=limit)) as rows:
+            async with streaming.stream(
+                build_query(wanted, limit=limit, pseudonym=pseudonym)
+            ) as rows:
                 async for row in rows.mappings():
                     yield {str(name): value for name, value in row.items()}
     except (NotDurable, *DATABASE_ERRORS) as error:
         raise CannotRead(reason_of(error)) from error
 
 
-def build_query(wanted: Filter, *, limit: int | None = None) -> Select[Any]:
+def build_query(
+    wanted: Filter, *, limit: int | None = None, pseudonym: Pseudonym | None = None
+) -> Select[Any]:
     """Return the statement; every value in it is a parameter."""
     columns = audit_event.c
     query = (
         select(audit_event)
-        .where(*_conditions(wanted))
+        .where(*_conditions(wanted, pseudonym))
         .order_by(columns.at.desc(), columns.writer, columns.seq.desc())
     )
     return query if limit is None else query.limit(limit)
 
 
-def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
+def _conditions(wanted: Filter, pseudonym: Pseudonym | None) -> list[ColumnElement[bool]]:
     columns = audit_event.c
     conditions: list[Any] = [
         columns[name] == value for name in _EQUAL if (value := getattr(wanted, name)) is not None
@@ -89,19 +100,27 @@ def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
         conditions.append(columns.at < wanted.until)
     if wanted.target is not None:
         conditions.append(columns.targets.contains([wanted.target]))
+    if wanted.subject is not None:
+        conditions.append(columns.subject.in_(_names(wanted.subject, pseudonym)))
     if wanted.actor is not None:
-        conditions.append(columns.actors.contains([wanted.actor]))
+        conditions.append(columns.actors.overlap(_names(wanted.actor, pseudonym)))
     if wanted.actor_issuer is not None:
         conditions.append(columns.actor_issuers.contains([wanted.actor_issuer]))
     if wanted.actor is not None and wanted.actor_issuer is not None:
         conditions.append(
             _ACTOR_PAIR.bindparams(
-                bindparam("actor", wanted.actor), bindparam("actor_issuer", wanted.actor_issuer)
+                bindparam("actors", _names(wanted.actor, pseudonym), type_=ARRAY(Text)),
+                bindparam("actor_issuer", wanted.actor_issuer),
             )
         )
     if wanted.jti is not None:
         conditions.append(columns.id == UUID(wanted.jti))
     return conditions
+
+
+def _names(name: str, pseudonym: Pseudonym | None) -> list[str]:
+    """Return what a party may stand in a row as: a client as it is, a person by its pseudonym."""
+    return [name] if pseudonym is None else [name, pseudonym(name)]
 
 
 def reason_of(error: BaseException) -> str:

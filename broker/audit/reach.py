@@ -18,7 +18,7 @@ from typing import Any, Final
 from sqlalchemy import text
 
 from broker.audit.event import render_time
-from broker.audit.query import CannotRead, reason_of
+from broker.audit.query import CannotRead, Pseudonym, reason_of
 from broker.blocklist.rule import OUTRIGHT, Rule, Scope
 from broker.db.durability import NotDurable
 from broker.db.engine import DATABASE_ERRORS, Database
@@ -30,12 +30,12 @@ _SLACK: Final = timedelta(
 _SIGNED_BY: Final = "record::json -> 'subject_token' ->> 'issuer'"  # the token that was presented
 _ACTS: Final = (
     "EXISTS (SELECT FROM unnest(actors, actor_issuers) AS actor (subject, issuer)"
-    " WHERE actor.subject = :key AND actor.issuer = {issuer})"
+    " WHERE actor.subject IN (:key, :pseudonym) AND actor.issuer = {issuer})"
 )
 # What a row says itself. Every issued token is asserted by us, so our own issuer is all of them.
 _BEARS: Final[Mapping[Scope, str]] = {
     Scope.ALL: "true",
-    Scope.SUBJECT: "subject = :key AND subject_issuer = :issuer",
+    Scope.SUBJECT: "subject IN (:key, :pseudonym) AND subject_issuer = :issuer",
     Scope.ACTOR: f"{_ACTS.format(issuer=':issuer')} OR (client = :key AND :issuer = :ours)",
     Scope.CLIENT: f"client = :key OR {_ACTS.format(issuer=':ours')}",
     Scope.ISSUER: ":issuer IN (:ours, subject_issuer) OR :issuer = ANY (actor_issuers)",
@@ -47,7 +47,8 @@ _BEARS: Final[Mapping[Scope, str]] = {
 }
 # The subject of a token without a chain acts itself; of what descends from it somebody else does.
 _ALONE: Final[Mapping[Scope, str]] = {
-    Scope.ACTOR: "cardinality(actors) = 0 AND subject = :key AND subject_issuer = :issuer"
+    Scope.ACTOR: "cardinality(actors) = 0 AND subject IN (:key, :pseudonym)"
+    " AND subject_issuer = :issuer"
 }
 _OF_ITS_OWN_AGE: Final = frozenset({Scope.ACTOR, Scope.CLIENT})
 
@@ -122,18 +123,25 @@ class Reach:
 
 
 async def find_reach(
-    database: Database, rule: Rule, *, issuer: str, longest_life: timedelta, now: datetime
+    database: Database,
+    rule: Rule,
+    *,
+    issuer: str,
+    pseudonym: Pseudonym,
+    longest_life: timedelta,
+    now: datetime,
 ) -> Reach:
     """Return which live tokens ``rule`` kills, whether or not it is in the ledger.
 
-    ``issuer`` is our own; ``longest_life`` of any token that may be live still, which bounds what
-    is read. Raises ``CannotRead``.
+    ``issuer`` is our own; ``pseudonym`` is what persons stand in rows as; ``longest_life`` of any
+    token that may be live still, which bounds what is read. Raises ``CannotRead``.
     """
     since = now - longest_life - _SLACK
     values = {  # a statement takes those that it names
         "since": since,
         "now": now,
         "key": rule.key,
+        "pseudonym": pseudonym(rule.key),
         "issuer": rule.issuer,
         "ours": issuer,
         "not_before": rule.not_before,

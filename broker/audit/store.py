@@ -41,6 +41,12 @@ WITH inserted AS (
     SELECT hash, jti, claims, kid, expires_at
     FROM unnest($12::bytea[], $13::uuid[], $14::text[], $15::text[], $16::timestamptz[])
         AS reference (hash, jti, claims, kid, expires_at)
+), keyed AS (
+    INSERT INTO audit_person_key (id, issuer, person, wrapped, at)
+    SELECT id, issuer, person, wrapped, $5
+    FROM unnest($17::bytea[], $18::text[], $19::text[], $20::bytea[])
+        AS person_key (id, issuer, person, wrapped)
+    ON CONFLICT DO NOTHING
 )
 INSERT INTO audit_batch (writer, number, first_seq, last_seq, at, root, previous, hash)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
@@ -142,8 +148,8 @@ class BatchStore:
     ) -> None:
         """Return once the rows, their batch, all claims and all references are durable, together.
 
-        Committing the very same once more is harmless. Raises ``OutcomeUnknown``,
-        ``NotCommitted`` or ``ClaimsTaken``.
+        So are the keys that open what is personal in them. Committing the very same once more is
+        harmless. Raises ``OutcomeUnknown``, ``NotCommitted`` or ``ClaimsTaken``.
         """
         # In one order everywhere, so that two processes never wait for each other's claims.
         ordered = sorted(dict(claims).items())
@@ -185,6 +191,8 @@ class BatchStore:
 
 def _arguments(batch: Batch, events: Sequence[Event], references: Sequence[Reference]) -> list[Any]:
     extracts = [dict(zip(COLUMNS, event.columns, strict=True)) for event in events]
+    # Until it is known that a key is stored, every batch with a row under it brings it along.
+    keys = {key.id: key for event in events for key in event.keys if not key.stored}.values()
     return [
         *(batch.writer, batch.number, batch.first_seq, batch.last_seq, batch.at),
         *(batch.root, batch.previous, batch.hash),
@@ -196,6 +204,10 @@ def _arguments(batch: Batch, events: Sequence[Event], references: Sequence[Refer
         [one.record for one in references],
         [one.kid for one in references],
         [one.expires_at for one in references],
+        [key.id for key in keys],
+        [key.issuer for key in keys],
+        [key.person for key in keys],
+        [key.wrapped for key in keys],
     ]
 
 

@@ -220,6 +220,8 @@ class AuditWriter:
         self._limit = min(2 * self._limit, MAX_BATCH_ROWS)
         self._recovered()
         for entry in entries:
+            for key in entry.event.keys:
+                key.stored = True
             entry.succeed()
         _rows.add(len(entries))
         _size.record(len(entries))

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from broker.audit.vault import make_audit_key
 from broker.db.embedded import EmbeddedPostgres
 from broker.db.migrate import migrate
 from broker.errors import ConfigurationError
@@ -39,6 +40,7 @@ def open_backing(settings: Settings) -> Iterator[Backing]:
     with EmbeddedPostgres(database.data_dir) as postgres:
         migrate(postgres.owner_url)
         load_or_make_kek(kek_file)
+        make_audit_key(settings)
         _make_checkpoint_key(settings)
         yield Backing(postgres.app_url, postgres.owner_url, kek_file, embedded=True)
 

@@ -14,6 +14,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from broker.audit.reader import RecordReader
+from broker.audit.vault import load_vault
 from broker.cli.console import build_console, short_revision
 from broker.cli.progress import Progress
 from broker.cli.recorded import follow_recorded, load_recorded
@@ -123,6 +125,7 @@ async def _tell(console: Console, stage: Stage) -> list[str]:
     """Show the exchanges and what was recorded of them; returns what was not as it should be."""
     console.print()
     database = Database(stage.postgres.auditor_url)
+    reader = RecordReader(database, load_vault(stage.settings))
     try:
         async with httpx.AsyncClient(trust_env=False) as client:
             story = Story(
@@ -142,11 +145,11 @@ async def _tell(console: Console, stage: Stage) -> list[str]:
                         print_chapter(console, "what is refused")
                     print_refusal(console, hop)
                     continue
-                recorded = await load_recorded(database, since=began)
+                recorded = await load_recorded(reader, since=began)
                 sources = recorded[-1].derived if recorded else {}
                 print_exchange(console, hop, _TITLES[hop.ask.client], sources)
             await _tell_the_end(console, story)
-            recorded = await load_recorded(database, since=began)
+            recorded = await load_recorded(reader, since=began)
             print_chapter(console, "what was recorded", "read from the database as its auditor")
             print_audit(console, recorded)
             faults = await story.faults()
@@ -224,7 +227,8 @@ async def _show_reloads(console: Console, stage: Stage, stop: asyncio.Event) -> 
 async def _show_exchanges(console: Console, stage: Stage, stop: asyncio.Event) -> None:
     database = Database(stage.postgres.auditor_url, pool_size=1)
     try:
-        async for row in follow_recorded(database, since=datetime.now(UTC), stop=stop):
+        reader = RecordReader(database, load_vault(stage.settings))
+        async for row in follow_recorded(reader, since=datetime.now(UTC), stop=stop):
             print_row(console, row)
     finally:
         await database.aclose()

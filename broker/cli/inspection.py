@@ -113,6 +113,7 @@ def _key_files(settings: Settings) -> Iterator[Finding]:
     keks = {
         "keys.kek_file": keys.kek_file,
         "keys.second_kek_file": keys.second_kek_file,
+        "audit.key_file": audit.key_file,
         "audit.checkpoints.key_file": audit.checkpoints.key_file,
     }
     for setting, file in keks.items():

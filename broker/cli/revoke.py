@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 from rich.text import Text
 
+from broker.audit.vault import load_vault
 from broker.blocklist.feed import memory_of
 from broker.blocklist.rule import Rule, RuleInvalid, Scope
 from broker.blocklist.store import Ledger, LedgerUnavailable
@@ -205,6 +206,7 @@ def _survey(settings: Settings, database: Database) -> Survey:
         issuer=settings.issuer,
         ledger=Ledger(database),
         database=database,
+        pseudonym=load_vault(settings).pseudonym,
         longest_life=longest_life(settings),
         memory=lambda: memory_of(settings),
         clock=utc_now,

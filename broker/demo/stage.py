@@ -161,6 +161,8 @@ async def _start_broker(
     load_or_make_kek(kek)
     checkpoint_key = folder / "checkpoint.key"
     load_or_make_kek(checkpoint_key, setting="audit.checkpoints.key_file")
+    audit_key = folder / "audit.key"
+    load_or_make_kek(audit_key, setting="audit.key_file")
     load_secret(folder / _ADMIN_TOKEN)
     telemetry = configure(otlp_endpoint=None, trace_ratio=0)
     for _ in range(_ATTEMPTS):
@@ -175,7 +177,7 @@ async def _start_broker(
             admin_token_file=folder / _ADMIN_TOKEN,
             database={"url": postgres.app_url, "owner_url": postgres.owner_url},
             kek_file=kek,
-            audit_key_file=folder / "audit.key",
+            audit_key_file=audit_key,
             checkpoint_key_file=checkpoint_key,
         )
         configuration = folder / "broker.yaml"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
-from broker.audit.query import CannotRead
+from broker.audit.query import CannotRead, Pseudonym
 from broker.audit.reach import Reach, find_reach
 from broker.blocklist.revoke import Trail, revoke
 from broker.blocklist.rule import OUTRIGHT, Rule, RuleInvalid, Scope, check_rule
@@ -73,6 +73,7 @@ class Survey:
     issuer: str
     ledger: Ledger
     database: Database  # of the audit trail
+    pseudonym: Pseudonym  # what persons stand in it as
     longest_life: timedelta
     memory: Callable[[], timedelta]
     clock: Callable[[], datetime]
@@ -104,6 +105,7 @@ class Survey:
                 self.database,
                 rule,
                 issuer=self.issuer,
+                pseudonym=self.pseudonym,
                 longest_life=self.longest_life,
                 now=self.clock(),
             )

@@ -1,5 +1,6 @@
 """``/admin/revocations``: what a help desk or an incident bot sends, and what it is told."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from broker.endpoints.bearer import Bearer
 from broker.endpoints.health import AdminEndpoints, Readiness
 from broker.endpoints.revocations import MAX_BODY, RevocationsEndpoint
 from broker.revocation.operator import OperatorRevocation, Survey
-from tests.audit import now
+from tests.audit import VAULT, now, open_records
 from tests.fixtures.postgres import OneDatabase, execute, one_more
 from tests.jwts import BROKER_ISSUER, IDP, subject_jwt
 from tests.server import BrokerClient, BrokerProcess, talk_to, write_configuration
@@ -123,7 +124,8 @@ async def test_a_user_is_cut_off_when_the_answer_is_there(broker, admin, made):
         made.auditor_url,
         "SELECT record FROM audit_event WHERE action = 'revocation' ORDER BY at DESC LIMIT 1",
     )
-    assert "admin" == json.loads(row[0]["record"])["personal"]["by"]
+    (record,) = await asyncio.to_thread(open_records, made.auditor_url, [row[0]["record"]])
+    assert "admin" == record["personal"]["by"]
 
 
 async def introspect(broker: BrokerClient, token: str) -> dict[str, Any]:
@@ -237,7 +239,13 @@ async def test_without_the_database_it_is_never_a_success(tmp_path: Path):
     """503, and when to come again: for revoking as for listing."""
     database = Database(f"postgresql://broker_app@/broker?host={tmp_path}")
     survey = Survey(
-        BROKER_ISSUER, Ledger(database), database, timedelta(minutes=5), lambda: timedelta(1), now
+        issuer=BROKER_ISSUER,
+        ledger=Ledger(database),
+        database=database,
+        pseudonym=VAULT.pseudonym,
+        longest_life=timedelta(minutes=5),
+        memory=lambda: timedelta(1),
+        clock=now,
     )
     revocations = RevocationsEndpoint(OperatorRevocation(survey, _Unreached()), now)
     endpoints = AdminEndpoints(

@@ -30,6 +30,7 @@ from broker.keys.rotator import Rotator
 from broker.keys.sealed import SealedKeys
 from broker.keys.store import KeyStore
 from broker.listener import Listener
+from tests.audit import VAULT
 
 ISSUER = "https://broker.test"
 LIFE = 60  # seconds, of a token
@@ -70,7 +71,9 @@ async def main(url: str, kek: str, every: str, before: str, after: str, poll: st
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     database = Database(url)
     writer = AuditWriter(database, deadline=timedelta(seconds=10), clock=now)
-    trail = AuditTrail(writer, issuer=ISSUER, clock=now, build_id=lambda: build_uuid7(now))
+    trail = AuditTrail(
+        writer, issuer=ISSUER, vault=VAULT, clock=now, build_id=lambda: build_uuid7(now)
+    )
     writing = asyncio.create_task(writer.run(ending))
     while not writer.available:  # noqa: ASYNC110 — it has no event for it, and none is due
         await asyncio.sleep(0.01)

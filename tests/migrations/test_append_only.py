@@ -127,7 +127,8 @@ def test_each_table_of_the_trail_has_both_triggers_always_enabled(fresh):
         "SELECT pg_class.oid::regclass::text, wanted FROM pg_class"
         " CROSS JOIN unnest(ARRAY['audit_refuse_row_change', 'audit_refuse_truncate']) AS wanted"
         " LEFT JOIN pg_trigger ON tgrelid = pg_class.oid AND tgname = wanted AND tgenabled = 'A'"
-        " WHERE relname ~ '^(audit_(event|batch|tree|checkpoint|cosignature)|revocation$)' AND relkind IN ('r', 'p')"
+        " WHERE relname ~ '^(audit_(event|batch|tree|checkpoint|cosignature)|revocation$)'"
+        " AND relkind IN ('r', 'p')"
         " AND pg_trigger.oid IS NULL",
     )
 

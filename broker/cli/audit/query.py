@@ -5,13 +5,21 @@ import sys
 from collections.abc import AsyncIterator
 from typing import Annotated, Final
 
+import orjson
 import typer
 
+from broker.audit.event import canonical_json
+from broker.audit.export.columns import plain_columns
 from broker.audit.query import Filter, find_rows
+from broker.audit.reader import RecordReader
+from broker.audit.vault import Vault
 from broker.cli.audit.source import (
     Config,
     DatabaseUrl,
+    KeyFile,
+    Unclear,
     find_database,
+    find_vault,
     open_reader,
     parse_jti,
     parse_moment,
@@ -63,13 +71,22 @@ def query(
     output: Annotated[
         ListFormat, typer.Option("--format", help="How to print it.")
     ] = ListFormat.TABLE,
+    opened: Annotated[
+        bool,
+        typer.Option(
+            "--open",
+            help="With `json` and `jsonl`: what is personal in plain. Such a line has no leaf.",
+        ),
+    ] = False,
     config: Config = None,
     database_url: DatabaseUrl = None,
+    key_file: KeyFile = None,
 ) -> None:
     """Find rows, the newest first; whatever is named must be as it says, exactly.
 
-    As `json` and `jsonl` the whole records are printed, byte for byte as they were hashed: the
-    SHA-256 of a zero byte and such a line is the row's leaf.
+    Persons are found and shown by name with the audit key, and as pseudonyms without it. As `json`
+    and `jsonl` the whole records are printed, byte for byte as they were hashed: the SHA-256 of a
+    zero byte and such a line is the row's leaf.
     """
     with told():
         wanted = Filter(
@@ -89,20 +106,46 @@ def query(
             kind=kind,
             request_id=request_id,
         )
+        vault = find_vault(config, database_url, key_file)
+        if opened and vault is None:
+            raise Unclear("--open: takes the audit key; name it with --key-file")
         with find_database(config, database_url) as url:
-            asyncio.run(_query(url, wanted, limit, output))
+            asyncio.run(_query(url, vault, wanted, limit, output, opened=opened))
 
 
-async def _query(url: str, wanted: Filter, limit: int | None, output: ListFormat) -> None:
+async def _query(
+    url: str,
+    vault: Vault | None,
+    wanted: Filter,
+    limit: int | None,
+    output: ListFormat,
+    *,
+    opened: bool,
+) -> None:
+    pseudonym = None if vault is None else vault.pseudonym
     async with open_reader(url) as database:
+        reader = RecordReader(database, vault)
         if output is ListFormat.TABLE:
             most = limit or _SHOWN
             # One more than is shown, to know whether there is more.
-            rows = [row async for row in find_rows(database, wanted, limit=most + 1)]
-            print_rows(rows[:most], build_console(), more=len(rows) > most)
+            found = find_rows(database, wanted, limit=most + 1, pseudonym=pseudonym)
+            rows = [row async for row in found]
+            shown = await reader.open_all([orjson.loads(row["record"]) for row in rows[:most]])
+            plain = [plain_columns(row, record) for row, record in zip(rows, shown, strict=False)]
+            print_rows(plain, build_console(), more=len(rows) > most)
             return
-        records = (row["record"] async for row in find_rows(database, wanted, limit=limit))
+        records: AsyncIterator[str] = (
+            row["record"]
+            async for row in find_rows(database, wanted, limit=limit, pseudonym=pseudonym)
+        )
+        if opened:
+            records = _open(reader, records)
         await (_print_json if output is ListFormat.JSON else _print_jsonl)(records)
+
+
+async def _open(reader: RecordReader, records: AsyncIterator[str]) -> AsyncIterator[str]:
+    async for record in records:
+        yield canonical_json(await reader.open(orjson.loads(record))).decode()
 
 
 async def _print_jsonl(records: AsyncIterator[str]) -> None:

@@ -1,6 +1,7 @@
 """Where ``broker audit`` reads, how it tells why it could not, and what its options mean."""
 
 import re
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -12,11 +13,13 @@ import typer
 from rich.text import Text
 
 from broker.audit.query import CannotRead
+from broker.audit.vault import Vault, load_vault
 from broker.cli.console import build_console
 from broker.db.embedded import EmbeddedPostgres
 from broker.db.engine import Database
 from broker.errors import ConfigurationError
-from broker.settings import load_settings
+from broker.keys.envelope import load_kek
+from broker.settings import find_key_files, load_settings
 from broker.settings.values import parse_duration
 
 TAMPERED: Final = 1
@@ -44,6 +47,31 @@ DatabaseUrl = Annotated[
 
 class Unclear(Exception):  # noqa: N818 — an answer to whoever asks
     """What was asked cannot be understood; the text names the option and what to write."""
+
+
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="The audit key, to see persons in plain; absent: the one of the configuration.",
+        show_default=False,
+        rich_help_panel="Database",
+    ),
+]
+
+
+def find_vault(config: Path | None, url: str | None, key_file: Path | None) -> Vault | None:
+    """Return what opens records, where the audit key is at hand.
+
+    Raises ``ConfigurationError`` for one that is named and cannot be used.
+    """
+    if key_file is not None:
+        # Nothing is sealed with it here, so whose issuer is ours does not matter.
+        return Vault(load_kek(key_file, setting="--key-file"), issuer="", monotonic=time.monotonic)
+    if url is not None:
+        return None
+    settings = load_settings(config)
+    path = find_key_files(settings).audit
+    return None if path is None or not path.exists() else load_vault(settings)
 
 
 @asynccontextmanager

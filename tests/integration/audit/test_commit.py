@@ -1,7 +1,6 @@
 """Step 6 on a real PostgreSQL: what may leave, what was refused, and what was only counted."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -17,7 +16,7 @@ from broker.db.engine import Database
 from broker.domain import Attempt, Client
 from broker.errors import CommitRejected, Reason
 from tests import builders
-from tests.audit import attempt, new_id, now, running, signed_token
+from tests.audit import VAULT, attempt, new_id, now, open_records, running, signed_token
 from tests.fixtures.postgres import execute
 
 MINUTE = timedelta(minutes=1)
@@ -35,6 +34,7 @@ def make_trail(writer: AuditWriter, *, rows: int = 20) -> AuditTrail:
     return AuditTrail(
         writer,
         issuer="https://broker.test",
+        vault=VAULT,
         clock=now,
         build_id=new_id,
         budget=RefusalBudget(rows=rows, per=MINUTE),
@@ -45,7 +45,7 @@ def records(fresh, kind="exchange"):
     rows = execute(
         fresh.auditor_url, f"SELECT record FROM audit_event WHERE kind = '{kind}' ORDER BY seq"
     )
-    return [json.loads(row["record"]) for row in rows]
+    return open_records(fresh.auditor_url, [row["record"] for row in rows])
 
 
 async def rejected(waiting) -> Reason | None:

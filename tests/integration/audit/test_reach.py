@@ -22,7 +22,7 @@ from broker.domain import Attempt, Permit, SignedToken
 from broker.minting.mint import mint
 from broker.policy.floor import judge
 from broker.tokens.delegation import delegate
-from tests.audit import new_id, running
+from tests.audit import VAULT, new_id, running
 from tests.builders import (
     BROKER,
     NOW,
@@ -130,7 +130,9 @@ async def write(url: str, tokens: list[Made]) -> None:
     async with running(database) as writer:
         for made in tokens:
             if made.attempt is not None and made.signed is not None:
-                await writer.append(build_issued(made.attempt, made.signed, issuer=BROKER))
+                await writer.append(
+                    build_issued(made.attempt, made.signed, issuer=BROKER, vault=VAULT)
+                )
     await database.aclose()
 
 
@@ -141,7 +143,9 @@ def own(made: Made) -> Facts:
 async def reach(url: str, rule: Rule, now: datetime):
     database = Database(url)
     try:
-        return await find_reach(database, rule, issuer=BROKER, longest_life=LIFE, now=now)
+        return await find_reach(
+            database, rule, issuer=BROKER, pseudonym=VAULT.pseudonym, longest_life=LIFE, now=now
+        )
     finally:
         await database.aclose()
 

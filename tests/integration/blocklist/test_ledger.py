@@ -12,7 +12,7 @@ from broker.blocklist.rule import OUTRIGHT, WITH_ISSUER, WITHOUT_KEY, RuleInvali
 from broker.blocklist.store import Ledger, LedgerUnavailable
 from broker.db.engine import Database
 from broker.errors import CommitRejected, Reason
-from tests.audit import new_id, now, running
+from tests.audit import VAULT, new_id, now, open_records, running
 from tests.builders import IDP
 from tests.fixtures.postgres import execute
 
@@ -165,7 +165,7 @@ async def test_a_database_that_is_away_is_said_so(tmp_path):
 
 
 def trail_of(writer) -> AuditTrail:
-    return AuditTrail(writer, issuer="https://broker.test", clock=now, build_id=new_id)
+    return AuditTrail(writer, issuer="https://broker.test", vault=VAULT, clock=now, build_id=new_id)
 
 
 async def test_each_revocation_has_its_row(start, fresh):
@@ -193,7 +193,7 @@ async def test_each_revocation_has_its_row(start, fresh):
     rows = execute(
         fresh.auditor_url,
         "SELECT action, outcome, subject_issuer, subject, actor_issuers, actors,"
-        " record::json->'details' AS details, record::json->'personal' AS personal"
+        " record::json->'details' AS details, record"
         " FROM audit_event WHERE kind = 'administration' ORDER BY seq",
     )
     later = (at + timedelta(seconds=10)).isoformat()
@@ -202,14 +202,18 @@ async def test_each_revocation_has_its_row(start, fresh):
         rule.not_before for rule in rules
     ]
     assert [("revocation", "done")] * 4 == [(row["action"], row["outcome"]) for row in rows]
-    assert [(IDP, "alice"), (None, None)] == [tuple(row)[2:4] for row in rows[:2]]
-    assert [([], []), ([IDP], ["batch"])] == [tuple(row)[4:6] for row in rows[:2]]
+    # Persons stand in the columns as pseudonyms.
+    alice, batch = VAULT.pseudonym("alice"), VAULT.pseudonym("batch")
+    assert [(IDP, alice), (None, None)] == [tuple(row)[2:4] for row in rows[:2]]
+    assert [([], []), ([IDP], [batch])] == [tuple(row)[4:6] for row in rows[:2]]
     assert f'{{"not_before":"{later}","scope":"actor","seq":2}}' == rows[1]["details"]
     assert (
         f'{{"issuer":"","key":"svc-a","not_before":"{later}","scope":"client","seq":3}}'
         == rows[2]["details"]
     )
-    assert '{"by":"carol","reason":"left us"}' == rows[2]["personal"]
+    opened = open_records(fresh.auditor_url, [row["record"] for row in rows])
+    assert {"by": "carol", "reason": "left us"} == opened[2]["personal"]
+    assert {"issuer": IDP, "subject": "alice"} == opened[0]["personal"]["subject"]
     assert not any("alice" in row["details"] or "left us" in row["details"] for row in rows)
 
 

@@ -8,7 +8,8 @@ import yaml
 from typer.testing import CliRunner
 
 from broker.cli import build_app
-from tests.configuration import AUDIT_KEYS
+from tests.audit import open_records
+from tests.configuration import AUDIT_KEYS, write_keys
 from tests.fixtures.postgres import execute
 
 MEMBERS = {
@@ -47,10 +48,11 @@ class Operator:
             f"SELECT record FROM audit_event WHERE action LIKE '{kind}%' ORDER BY at, seq"
             f" OFFSET {self._began if offset is None else offset}",
         )
-        return [json.loads(row["record"]) for row in rows]
+        return open_records(self._database.auditor_url, [row["record"] for row in rows])
 
 
 def configure(database, folder):
+    write_keys(folder, "audit.key")
     (folder / "kek").write_bytes(base64.b64encode(bytes(range(32))))
     (folder / "kek").chmod(0o600)
     path = folder / "broker.yaml"

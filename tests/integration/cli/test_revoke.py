@@ -14,9 +14,9 @@ from broker.blocklist.rule import Scope
 from broker.blocklist.store import Ledger
 from broker.cli import build_app
 from broker.db.engine import Database
-from tests.audit import attempt, new_id, running, signed_token
+from tests.audit import VAULT, attempt, new_id, open_records, running, signed_token
 from tests.builders import BROKER, IDP, client, exchange
-from tests.configuration import AUDIT_KEYS
+from tests.configuration import AUDIT_KEYS, write_keys
 from tests.fixtures.postgres import execute
 
 ALICE = ("--subject", "alice", "--issuer", IDP)
@@ -53,12 +53,13 @@ class Operator:
             self._database.auditor_url,
             "SELECT record FROM audit_event WHERE action = 'revocation' ORDER BY at, seq",
         )
-        return [json.loads(row["record"]) for row in rows]
+        return open_records(self._database.auditor_url, [row["record"] for row in rows])
 
 
 @pytest.fixture
 def operator(fresh, tmp_path):
     """Whose broker has a database of its own, and tokens of at most five minutes."""
+    write_keys(tmp_path, "audit.key")
     path = tmp_path / "broker.yaml"
     path.write_text(
         yaml.safe_dump(
@@ -86,8 +87,8 @@ async def write(url: str) -> list[str]:
     onward = attempt(exchange=exchange(client=client("svc-b")))
     second = signed_token(onward, txn="t-1")
     async with running(database) as writer:
-        await writer.append(build_issued(attempt(), first, issuer=BROKER))
-        await writer.append(build_issued(onward, second, issuer=BROKER))
+        await writer.append(build_issued(attempt(), first, issuer=BROKER, vault=VAULT))
+        await writer.append(build_issued(onward, second, issuer=BROKER, vault=VAULT))
     await database.aclose()
     return [first.id, second.id]
 
