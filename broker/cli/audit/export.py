@@ -22,16 +22,20 @@ from broker.audit.export.events import EventRows
 from broker.audit.export.output import open_output
 from broker.audit.export.parquet import NoParquet, ParquetRows
 from broker.audit.export.places import Places
-from broker.audit.export.rows import Enricher, Rows, write_rows
+from broker.audit.export.rows import Enricher, Rows, opening, write_rows
 from broker.audit.export.window import load_window, write_window
 from broker.audit.head import Head
 from broker.audit.proof_source import NotSealed, load_seal, read_snapshot
 from broker.audit.query import Filter, find_rows
+from broker.audit.reader import RecordReader
+from broker.audit.vault import Vault
 from broker.cli.audit.source import (
     Config,
     DatabaseUrl,
+    KeyFile,
     Unclear,
     find_database,
+    find_vault,
     open_reader,
     parse_jti,
     parse_moment,
@@ -61,6 +65,8 @@ class _Asked:
     out: Path | None
     wanted: Filter
     integrity: bool
+    opened: bool
+    vault: Vault | None  # of whoever holds the audit key
 
 
 def export(
@@ -102,8 +108,16 @@ def export(
             help="With `ocsf`: add that profile, which no released version of OCSF has yet.",
         ),
     ] = False,
+    opened: Annotated[
+        bool,
+        typer.Option(
+            "--open",
+            help="Put what identifies persons in plain, with the audit key; not for `native`.",
+        ),
+    ] = False,
     config: Config = None,
     database_url: DatabaseUrl = None,
+    key_file: KeyFile = None,
 ) -> None:
     """Write rows to a file that is there as a whole or not at all.
 
@@ -111,6 +125,9 @@ def export(
     `--since` and `--until`; `broker audit verify` takes it instead of the database.
 
     `csv` opens in a spreadsheet, `parquet` in a query engine, `ocsf` (class 3002) in a SIEM.
+
+    Persons are found by name with the audit key, and stand in the file as pseudonyms unless you
+    say `--open`.
     """
     with told():
         asked = _Asked(
@@ -133,6 +150,8 @@ def export(
                 kind=kind,
             ),
             record_integrity,
+            opened,
+            find_vault(config, database_url, key_file),
         )
         _check(asked)
         with find_database(config, database_url) as url, _explained(asked):
@@ -164,6 +183,13 @@ def _check(asked: _Asked) -> None:
             f"{filters[0]}: --format native has whole batches, or nothing could be proven of it;"
             " leave it out, or take another format"
         )
+    if asked.opened and asked.format is ExportFormat.NATIVE:
+        raise Unclear(
+            "--open: --format native has records as they were hashed, or nothing could be proven of"
+            " them; take another format"
+        )
+    if asked.opened and asked.vault is None:
+        raise Unclear("--open: takes the audit key; name it with --key-file")
     if asked.integrity and asked.format is not ExportFormat.OCSF:
         raise Unclear("--record-integrity: this is a profile of --format ocsf")
 
@@ -240,18 +266,20 @@ async def _export_rows(
         if asked.integrity:
             connection = await stack.enter_async_context(read_snapshot(database))
             enrichers.append(Places(connection, await _find_head(connection)).enrich)
-        count = await write_rows(
-            find_rows(database, asked.wanted), rows, enrichers=enrichers, progress=advance
-        )
+        if asked.opened:
+            enrichers.append(opening(RecordReader(database, asked.vault).open_all))
+        pseudonym = None if asked.vault is None else asked.vault.pseudonym
+        found = find_rows(database, asked.wanted, pseudonym=pseudonym)
+        count = await write_rows(found, rows, enrichers=enrichers, progress=advance)
     return f"{count:,} rows"
 
 
 def _build_rows(asked: _Asked, file: BinaryIO) -> Rows:
     match asked.format:
         case ExportFormat.CSV:
-            return CommaRows(file, opened=False)
+            return CommaRows(file, opened=asked.opened)
         case ExportFormat.PARQUET:
-            return ParquetRows(file, opened=False)
+            return ParquetRows(file, opened=asked.opened)
         case _:
             return EventRows(file, product_version=version("token-exchange-broker"))
 
