@@ -30,7 +30,7 @@ from broker.db.migrate import migrate
 from broker.domain import Attempt
 from broker.errors import Reason
 from tests import builders
-from tests.audit import VAULT, attempt, evaluation, new_id, now, running, signed_token
+from tests.audit import attempt, evaluation, new_id, new_vault, now, running, signed_token
 
 WRITER_CPU, DATABASE_CPU = 0, 1
 IN_FLIGHT = (1, 16, 128, 512)
@@ -79,13 +79,13 @@ def issued_event() -> Event:
         revision="sha256:" + 64 * "0", input=json.dumps(POLICY_INPUT).encode(), output=output
     )
     object.__setattr__(signed.permit, "evaluation", answer)
-    return build_issued(made, signed, issuer=ISSUER, vault=VAULT)
+    return build_issued(made, signed, issuer=ISSUER, vault=new_vault())
 
 
 def refused_event() -> Event:
     """The record of a request that was refused before much was known of it."""
     made = Attempt(new_id(), "192.0.2.1", now())
-    return build_refused(made, Reason.CLIENT_UNKNOWN, id=new_id(), issuer=ISSUER, vault=VAULT)
+    return build_refused(made, Reason.CLIENT_UNKNOWN, id=new_id(), issuer=ISSUER, vault=new_vault())
 
 
 def percentile(ordered: list[float], share: float) -> float:

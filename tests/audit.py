@@ -30,13 +30,20 @@ def new_id() -> str:
     return build_uuid7(now)
 
 
-# With the audit key that the brokers of the suite have, and their issuer.
-VAULT = Vault(KEY_FILES["audit.key"], issuer=builders.BROKER, monotonic=time.monotonic)
+def new_vault() -> Vault:
+    """A vault of a process: it knows which keys its one database has."""
+    return Vault(KEY_FILES["audit.key"], issuer=builders.BROKER, monotonic=time.monotonic)
+
+
+# To read with, and to know pseudonyms: what seals is a vault of its own for each database.
+VAULT = new_vault()
 
 
 def event(action: str = "test", **details: Any) -> Event:
     """A small event; ``action`` is one of its columns."""
-    return build_administration(action, details, id=new_id(), at=now(), by="broker", vault=VAULT)
+    return build_administration(
+        action, details, id=new_id(), at=now(), by="broker", vault=new_vault()
+    )
 
 
 def attempt(**overrides: Any) -> Attempt:

@@ -16,7 +16,7 @@ from broker.audit.seal_store import HeadLost, SealUnavailable
 from broker.audit.uuid7 import build_uuid7
 from broker.audit.writer import AuditWriter
 from broker.db.engine import Database
-from tests.audit import VAULT, new_id, now, running
+from tests.audit import new_id, new_vault, now, running
 from tests.fixtures.postgres import OneDatabase, execute
 from tests.sealing import KEYS, seal_now
 
@@ -33,7 +33,7 @@ def at_midnight(seconds: float) -> Any:
     """An event so long after the midnight between the two days."""
     at = MIDNIGHT + timedelta(seconds=seconds)
     return build_administration(
-        "test", {"n": seconds}, id=new_id(), at=at, by="somebody", vault=VAULT
+        "test", {"n": seconds}, id=new_id(), at=at, by="somebody", vault=new_vault()
     )
 
 
@@ -113,7 +113,7 @@ async def retention(
             trail = AuditTrail(
                 writer,
                 issuer="https://b.test",
-                vault=VAULT,
+                vault=new_vault(),
                 clock=now,
                 build_id=lambda: build_uuid7(now),
             )

@@ -30,7 +30,7 @@ from broker.keys.rotator import Rotator
 from broker.keys.sealed import SealedKeys
 from broker.keys.store import KeyStore
 from broker.listener import Listener
-from tests.audit import VAULT
+from tests.audit import new_vault
 
 ISSUER = "https://broker.test"
 LIFE = 60  # seconds, of a token
@@ -72,7 +72,7 @@ async def main(url: str, kek: str, every: str, before: str, after: str, poll: st
     database = Database(url)
     writer = AuditWriter(database, deadline=timedelta(seconds=10), clock=now)
     trail = AuditTrail(
-        writer, issuer=ISSUER, vault=VAULT, clock=now, build_id=lambda: build_uuid7(now)
+        writer, issuer=ISSUER, vault=new_vault(), clock=now, build_id=lambda: build_uuid7(now)
     )
     writing = asyncio.create_task(writer.run(ending))
     while not writer.available:  # noqa: ASYNC110 — it has no event for it, and none is due

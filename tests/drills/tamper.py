@@ -19,7 +19,7 @@ from broker.audit.checkpoint_key import derive_keys
 from broker.audit.outcome import build_administration
 from broker.audit.verify import Fault, Problem, Question, Report, verify_trail
 from broker.db.engine import Database
-from tests.audit import VAULT, new_id, now, running
+from tests.audit import new_id, new_vault, now, running
 from tests.drills.trail import Intruder, Written, moved
 from tests.fixtures.postgres import OneDatabase
 from tests.sealing import KEYS, ORIGIN, seal_now
@@ -315,7 +315,7 @@ async def _forge_tombstone(intruder: Intruder) -> dict[str, Any]:
     )
     details = orjson.loads(row["record"])["details"] | {"partition": "audit_event_p20250101"}
     forged = build_administration(
-        "audit.retain", details, id=new_id(), at=now(), by="operator mallory", vault=VAULT
+        "audit.retain", details, id=new_id(), at=now(), by="operator mallory", vault=new_vault()
     )
     database = Database(intruder.made.app_url)
     try:

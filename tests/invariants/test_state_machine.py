@@ -52,7 +52,7 @@ from broker.settings import Settings
 from broker.tokens.delegation import delegate
 from broker.tokens.references import References
 from broker.tokens.verify import TokenVerifier
-from tests.audit import VAULT
+from tests.audit import new_vault
 from tests.builders import BROKER, NOW, client, exchange, target, token_exchange_request
 from tests.configuration import document
 from tests.decisions import allowance, evaluation
@@ -238,7 +238,7 @@ class Broker(RuleBasedStateMachine):
         self.trail = AuditTrail(
             self.rows,  # type: ignore[arg-type] — a list in the place of the database
             issuer=BROKER,
-            vault=VAULT,
+            vault=new_vault(),
             clock=lambda: self.now,
             build_id=self.new_id,
         )

@@ -3,6 +3,7 @@
 import typer
 
 from broker.cli.audit.check_proof import CHECK_PROOF_HELP, check_proof_file
+from broker.cli.audit.erase import ERASE_HELP, erase_person
 from broker.cli.audit.export import EXPORT_HELP, export
 from broker.cli.audit.key import PUBLIC_KEY_HELP, public_key
 from broker.cli.audit.prove import PROVE_HELP, prove
@@ -23,5 +24,6 @@ app.command("prove", epilog=PROVE_HELP)(prove)
 app.command("check-proof", epilog=CHECK_PROOF_HELP)(check_proof_file)
 app.command("export", epilog=EXPORT_HELP)(export)
 app.command("retain", epilog=RETAIN_HELP)(retain)
+app.command("erase", epilog=ERASE_HELP)(erase_person)
 app.command("seal", epilog=SEAL_HELP)(seal)
 app.command("public-key", epilog=PUBLIC_KEY_HELP)(public_key)

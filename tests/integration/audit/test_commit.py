@@ -16,7 +16,7 @@ from broker.db.engine import Database
 from broker.domain import Attempt, Client
 from broker.errors import CommitRejected, Reason
 from tests import builders
-from tests.audit import VAULT, attempt, new_id, now, open_records, running, signed_token
+from tests.audit import attempt, new_id, new_vault, now, open_records, running, signed_token
 from tests.fixtures.postgres import execute
 
 MINUTE = timedelta(minutes=1)
@@ -34,7 +34,7 @@ def make_trail(writer: AuditWriter, *, rows: int = 20) -> AuditTrail:
     return AuditTrail(
         writer,
         issuer="https://broker.test",
-        vault=VAULT,
+        vault=new_vault(),
         clock=now,
         build_id=new_id,
         budget=RefusalBudget(rows=rows, per=MINUTE),

@@ -22,7 +22,7 @@ from broker.domain import Attempt, Permit, SignedToken
 from broker.minting.mint import mint
 from broker.policy.floor import judge
 from broker.tokens.delegation import delegate
-from tests.audit import VAULT, new_id, running
+from tests.audit import VAULT, new_id, new_vault, running
 from tests.builders import (
     BROKER,
     NOW,
@@ -131,7 +131,7 @@ async def write(url: str, tokens: list[Made]) -> None:
         for made in tokens:
             if made.attempt is not None and made.signed is not None:
                 await writer.append(
-                    build_issued(made.attempt, made.signed, issuer=BROKER, vault=VAULT)
+                    build_issued(made.attempt, made.signed, issuer=BROKER, vault=new_vault())
                 )
     await database.aclose()
 

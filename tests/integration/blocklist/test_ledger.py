@@ -12,7 +12,7 @@ from broker.blocklist.rule import OUTRIGHT, WITH_ISSUER, WITHOUT_KEY, RuleInvali
 from broker.blocklist.store import Ledger, LedgerUnavailable
 from broker.db.engine import Database
 from broker.errors import CommitRejected, Reason
-from tests.audit import VAULT, new_id, now, open_records, running
+from tests.audit import VAULT, new_id, new_vault, now, open_records, running
 from tests.builders import IDP
 from tests.fixtures.postgres import execute
 
@@ -165,7 +165,9 @@ async def test_a_database_that_is_away_is_said_so(tmp_path):
 
 
 def trail_of(writer) -> AuditTrail:
-    return AuditTrail(writer, issuer="https://broker.test", vault=VAULT, clock=now, build_id=new_id)
+    return AuditTrail(
+        writer, issuer="https://broker.test", vault=new_vault(), clock=now, build_id=new_id
+    )
 
 
 async def test_each_revocation_has_its_row(start, fresh):

@@ -14,7 +14,7 @@ from broker.blocklist.rule import Scope
 from broker.blocklist.store import Ledger
 from broker.cli import build_app
 from broker.db.engine import Database
-from tests.audit import VAULT, attempt, new_id, open_records, running, signed_token
+from tests.audit import attempt, new_id, new_vault, open_records, running, signed_token
 from tests.builders import BROKER, IDP, client, exchange
 from tests.configuration import AUDIT_KEYS, write_keys
 from tests.fixtures.postgres import execute
@@ -87,8 +87,8 @@ async def write(url: str) -> list[str]:
     onward = attempt(exchange=exchange(client=client("svc-b")))
     second = signed_token(onward, txn="t-1")
     async with running(database) as writer:
-        await writer.append(build_issued(attempt(), first, issuer=BROKER, vault=VAULT))
-        await writer.append(build_issued(onward, second, issuer=BROKER, vault=VAULT))
+        await writer.append(build_issued(attempt(), first, issuer=BROKER, vault=new_vault()))
+        await writer.append(build_issued(onward, second, issuer=BROKER, vault=new_vault()))
     await database.aclose()
     return [first.id, second.id]
 
