@@ -1,8 +1,11 @@
-"""Records in plain, for whoever may read the database and holds the audit key."""
+"""Records in plain, for whoever may read the database and holds the audit key.
+
+Keys are looked up for each lot of records and not kept: what was destroyed opens nothing more,
+also for who reads for weeks.
+"""
 
 from base64 import b64decode
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import bindparam, text
@@ -15,10 +18,12 @@ from broker.db.engine import DATABASE_ERRORS, Database
 
 SEALED: Final[Mapping[str, Any]] = {"sealed": True}  # nobody has given the audit key
 ERASED: Final[Mapping[str, Any]] = {"erased": True}  # a key of one of its persons is gone
-_HELD: Final = 8192  # keys
+UNREADABLE: Final[Mapping[str, Any]] = {"unreadable": True}  # changed, or of another audit key
 _FIND: Final = text(
     "SELECT id, issuer, person, wrapped FROM audit_person_key WHERE id = ANY(:ids)"
 ).bindparams(bindparam("ids", type_=ARRAY(BYTEA)))
+
+Keys = Mapping[bytes, bytes | None]  # by id, those that are there; None: it does not open
 
 
 class RecordReader:
@@ -27,50 +32,70 @@ class RecordReader:
     def __init__(self, database: Database, vault: Vault | None) -> None:
         self.database = database
         self._vault = vault
-        self._keys: OrderedDict[bytes, bytes] = OrderedDict()
+        self._fits = False  # whether this audit key has opened anything here
 
     async def open(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a record with ``personal`` in plain, ``SEALED`` or ``ERASED``."""
+        """Return a record with ``personal`` in plain, or what keeps it from that."""
         return (await self.open_all([record]))[0]
 
     async def open_all(self, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Return several, with one look for their keys. Raises ``CannotRead``."""
-        wanted = {one for record in records for one in _ids(record)}
-        if self._vault is not None:
-            await self._load(self._vault, wanted - self._keys.keys())
-        return [self._opened(record) for record in records]
+        """Return several, with one look for their keys.
 
-    def _opened(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        sealed = record.get("personal")
-        if not isinstance(sealed, str):
-            return dict(record)  # version 1, or nothing in it is anybody's
+        One that does not open is ``UNREADABLE`` and keeps nobody from the others. Raises
+        ``CannotRead``, also for an audit key that has opened none so far.
+        """
         if self._vault is None:
-            return {**record, "personal": dict(SEALED)}
-        keys = [self._keys[one] for one in _ids(record) if one in self._keys]
-        if len(keys) != len(record.get("persons") or ()):
-            return {**record, "personal": dict(ERASED)}
-        try:
-            return {**record, "personal": open_personal(sealed, record["id"], keys)}
-        except Unreadable as error:
-            raise CannotRead(str(error)) from None
+            return [
+                _but(record, SEALED) if _is_sealed(record) else dict(record) for record in records
+            ]
+        keys = await self._load(self._vault, {one for record in records for one in _ids(record)})
+        return [_opened(record, keys) for record in records]
 
-    async def _load(self, vault: Vault, ids: Iterable[bytes]) -> None:
-        wanted = list(ids)
-        if not wanted:
-            return
+    async def _load(self, vault: Vault, ids: set[bytes]) -> Keys:
+        if not ids:
+            return {}
         try:
             async with self.database.engine.connect() as connection:
-                rows = (await connection.execute(_FIND, {"ids": wanted})).all()
+                rows = (await connection.execute(_FIND, {"ids": list(ids)})).all()
         except (NotDurable, *DATABASE_ERRORS) as error:
             raise CannotRead(reason_of(error)) from error
-        try:
-            for row in rows:
-                self._keys[row.id] = vault.unwrap(row.id, row.issuer, row.person, row.wrapped)
-        except Unreadable as error:
-            raise CannotRead(f"audit.key_file: {error}; name the one that brokers use") from None
-        # Those of this call are the newest, and stay.
-        while len(self._keys) > max(_HELD, len(wanted)):
-            self._keys.popitem(last=False)
+        keys: dict[bytes, bytes | None] = dict.fromkeys(row.id for row in rows)
+        for row in rows:
+            try:
+                keys[row.id] = vault.unwrap(row.id, row.issuer, row.person, row.wrapped)
+            except Unreadable:
+                continue
+        self._fits = self._fits or any(keys.values())
+        if keys and not self._fits:
+            raise CannotRead(
+                "audit.key_file: it does not open what is on record; name the one that brokers use"
+            )
+        return keys
+
+
+def _opened(record: Mapping[str, Any], keys: Keys) -> dict[str, Any]:
+    if not _is_sealed(record):
+        return dict(record)
+    ids = _ids(record)
+    if any(one not in keys for one in ids):
+        return _but(record, ERASED)
+    found = [key for one in ids if (key := keys[one]) is not None]
+    # What is sealed under no key is none of ours: anyone could have made it.
+    if not found or len(found) != len(record["persons"]):
+        return _but(record, UNREADABLE)
+    try:
+        return _but(record, open_personal(record["personal"], str(record.get("id")), found))
+    except Unreadable:
+        return _but(record, UNREADABLE)
+
+
+def _is_sealed(record: Mapping[str, Any]) -> bool:
+    # Else it is of version 1, or nothing in it is anybody's.
+    return isinstance(record.get("personal"), str)
+
+
+def _but(record: Mapping[str, Any], personal: Mapping[str, Any]) -> dict[str, Any]:
+    return {**record, "personal": dict(personal)}
 
 
 def _ids(record: Mapping[str, Any]) -> list[bytes]:
