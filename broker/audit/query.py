@@ -1,6 +1,6 @@
 """Who got what, on whose behalf, and why: rows of the audit trail by what is in their columns."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -58,7 +58,7 @@ async def find_rows(
     *,
     limit: int | None = None,
     pseudonym: Pseudonym | None = None,
-) -> AsyncIterator[dict[str, Any]]:
+) -> AsyncGenerator[dict[str, Any]]:
     """Yield what fits, newest first, as the columns of ``audit_event``; ``limit`` None: all of it.
 
     Persons are found by their pseudonym; without ``pseudonym`` only where they stand in plain.

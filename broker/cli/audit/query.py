@@ -1,8 +1,10 @@
 """``broker audit query``: rows of the trail by what is in their columns."""
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Annotated, Final
 
 import orjson
@@ -110,7 +112,11 @@ def query(
         if opened and vault is None:
             raise Unclear("--open: takes the audit key; name it with --key-file")
         with find_database(config, database_url) as url:
-            asyncio.run(_query(url, vault, wanted, limit, output, opened=opened))
+            try:
+                asyncio.run(_query(url, vault, wanted, limit, output, opened=opened))
+            except BrokenPipeError:
+                # Who reads has seen enough. What is still buffered must not fail at the exit.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 async def _query(
@@ -134,13 +140,12 @@ async def _query(
             plain = [plain_columns(row, record) for row, record in zip(rows, shown, strict=False)]
             print_rows(plain, build_console(), more=len(rows) > most)
             return
-        records: AsyncIterator[str] = (
-            row["record"]
-            async for row in find_rows(database, wanted, limit=limit, pseudonym=pseudonym)
-        )
-        if opened:
-            records = _open(reader, records)
-        await (_print_json if output is ListFormat.JSON else _print_jsonl)(records)
+        # Closed here, whoever stops reading: a generator that is left behind outlives its database.
+        async with aclosing(find_rows(database, wanted, limit=limit, pseudonym=pseudonym)) as found:
+            records: AsyncIterator[str] = (row["record"] async for row in found)
+            if opened:
+                records = _open(reader, records)
+            await (_print_json if output is ListFormat.JSON else _print_jsonl)(records)
 
 
 async def _open(reader: RecordReader, records: AsyncIterator[str]) -> AsyncIterator[str]:

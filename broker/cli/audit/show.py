@@ -1,0 +1,159 @@
+"""``broker audit show``: a transaction as a tree, from the first token to the last."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Annotated, Any, Final
+
+import orjson
+import typer
+from rich.console import Console
+from rich.text import Text
+from rich.tree import Tree
+
+from broker.audit.event import render_time
+from broker.audit.reader import RecordReader
+from broker.audit.transaction import Step, Transaction, find_transaction
+from broker.audit.vault import Vault
+from broker.cli.audit.source import (
+    Config,
+    DatabaseUrl,
+    KeyFile,
+    Unclear,
+    find_database,
+    find_vault,
+    open_reader,
+    parse_jti,
+    told,
+)
+from broker.cli.console import build_console, printable, short_revision
+from broker.cli.options import Format
+
+SHOW_HELP: Final = (
+    "Exit codes: **0** shown, **2** could not look, or there is no such row.\n\n"
+    "Example: `broker audit show 019a2b3c-4d5e-7f60-8a9b-0c1d2e3f4a5b --config broker.yaml`"
+)
+
+
+def show(
+    jti: Annotated[
+        str,
+        typer.Argument(
+            metavar="JTI", help="The `jti` of a token, or the id of any row.", show_default=False
+        ),
+    ],
+    output: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TABLE,
+    config: Config = None,
+    database_url: DatabaseUrl = None,
+    key_file: KeyFile = None,
+) -> None:
+    """Show everything that began with one token: who exchanged what for what, and why.
+
+    Each token stands below the one that it was exchanged for, with the scopes that it kept (and
+    those that it lost), its life, and the policy revision that decided; refusals with their
+    reasons.
+    """
+    with told():
+        wanted = parse_jti(jti)
+        vault = find_vault(config, database_url, key_file)
+        with find_database(config, database_url) as url:
+            found = asyncio.run(_find(url, vault, str(wanted)))
+        if found is None:
+            raise Unclear("there is no row with this id")
+    if output is Format.JSON:
+        print(orjson.dumps(_document(found), option=orjson.OPT_INDENT_2).decode())
+    else:
+        print_transaction(found, build_console(), str(wanted))
+
+
+async def _find(url: str, vault: Vault | None, wanted: str) -> Transaction | None:
+    async with open_reader(url) as database:
+        return await find_transaction(RecordReader(database, vault), wanted)
+
+
+def print_transaction(found: Transaction, console: Console, asked: str) -> None:
+    """Print the tree; the row that was asked for is marked."""
+    tree = Tree(Text(f"txn {printable(found.txn or 'none')}", "heading"), guide_style="quiet")
+    for step in found.steps:
+        below = tree.add(_foreign(step))
+        _grow(below, step, asked)
+    console.print(tree)
+    if found.more:
+        console.print(Text("There are more rows: broker audit query --txn", "warning"))
+
+
+def _grow(tree: Tree, step: Step, asked: str) -> None:
+    below = tree.add(Text("\n").join(_lines(step, asked)))
+    for each in step.steps:
+        _grow(below, each, asked)
+
+
+def _foreign(step: Step) -> Text:
+    token = step.record.get("subject_token") or {}
+    issuer = token.get("issuer") or "somebody that was not established"
+    text = Text.assemble(("a token of ", "quiet"), printable(str(issuer)))
+    if step.held:
+        text.append(f"  {printable(' '.join(step.held))}", "quiet")
+    return text
+
+
+def _lines(step: Step, asked: str) -> Iterator[Text]:
+    row, record = step.row, step.record
+    mark = "  ← asked for" if str(row["id"]) == asked else ""
+    targets = printable(", ".join(row["targets"]) or "·")
+    if row["outcome"] == "issued":
+        head = Text.assemble(("✓ ", "good"), (printable(row["client"] or "·"), "client"))
+        head.append(f" → {targets}", "default").append(f"  {record.get('lifetime')} s", "quiet")
+    else:
+        head = Text.assemble(("✗ ", "bad"), (printable(row["client"] or "·"), "client"))
+        head.append(f" → {targets}", "default")
+        head.append(f"  {', '.join(record.get('reasons') or ())}", "bad")
+    yield head.append(mark, "link")
+    yield Text(f"{row['at']:%Y-%m-%d %H:%M:%S} UTC  {row['id']}", "quiet")
+    who = printable(" for ".join((*reversed(_actors(step)), _subject(step))))
+    yield Text(f"by {who}", "default")
+    if row["scopes"] or step.dropped:
+        scopes = Text(printable(" ".join(row["scopes"])))
+        for scope in step.dropped:
+            # In words as well: a terminal may strike nothing through.
+            scopes.append(" -", "quiet").append(printable(scope), "strike dim")
+        yield scopes
+    for one in record.get("derived") or ():
+        yield Text(f"{printable(one['scope'])} follows from {printable(one['from'])}", "quiet")
+    revision = (record.get("policy") or {}).get("revision")
+    if revision:
+        yield Text(f"policy {short_revision(revision)}", "quiet")
+
+
+def _subject(step: Step) -> str:
+    personal = step.record.get("personal") or {}
+    party = personal.get("subject") or step.record.get("subject") or {}
+    return str(party.get("subject", "nobody that was established"))
+
+
+def _actors(step: Step) -> list[str]:
+    personal = step.record.get("personal") or {}
+    actors = personal.get("actors") or step.record.get("actors") or ()
+    # The current actor stands first in a record, and is named first here.
+    return [str(actor["subject"]) for actor in actors][::-1]
+
+
+def _document(found: Transaction) -> dict[str, Any]:
+    return {
+        "txn": found.txn,
+        "more": found.more,
+        "steps": [_describe(step) for step in found.steps],
+    }
+
+
+def _describe(step: Step) -> dict[str, Any]:
+    return {
+        "id": str(step.row["id"]),
+        "at": render_time(step.row["at"]),
+        "outcome": step.row["outcome"],
+        "client": step.row["client"],
+        "targets": step.row["targets"],
+        "scopes": step.row["scopes"],
+        "dropped": list(step.dropped),
+        "record": dict(step.record),
+        "steps": [_describe(each) for each in step.steps],
+    }
