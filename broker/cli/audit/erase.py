@@ -57,7 +57,7 @@ def erase_person(
             raise Unclear("--subject, --issuer, --reason: write something, and a short reason")
         settings = load_settings(config)
         with open_existing(settings) as backing:
-            person = load_vault(settings).pseudonym(subject)
+            person = load_vault(settings).person(issuer, subject)
             found = asyncio.run(_count(backing, issuer, person))
             if not yes:
                 who = printable(f"{subject} of {issuer}")

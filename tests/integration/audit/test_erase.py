@@ -7,13 +7,14 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from broker.audit.budget import RefusalBudget
 from broker.audit.commit import AuditTrail
 from broker.audit.query import Filter, find_rows
 from broker.audit.reader import RecordReader
 from broker.audit.verify import verify_trail
 from broker.cli import build_app
 from broker.db.engine import Database
-from broker.domain import Principal
+from broker.domain import Attempt, Principal
 from broker.errors import Reason
 from tests import builders
 from tests.audit import VAULT, attempt, evaluation, new_id, new_vault, now, running, signed_token
@@ -181,3 +182,31 @@ async def test_without_the_audit_key_a_reader_sees_pseudonyms(written, operator,
 
     assert ("canary" in blind.stdout, "canary" in seeing.stdout) == (False, True)
     assert ("canary" in lines.stdout, "canary" in plain.stdout) == (False, True)
+
+
+async def test_an_address_is_erased_where_nobody_was_known(written, operator):
+    """Of requests before authentication, the ones that were only counted too."""
+    stranger = Attempt(new_id(), "192.0.2.77", now())
+    database = Database(written.app_url)
+    async with running(database) as writer:
+        trail = AuditTrail(
+            writer,
+            issuer=builders.BROKER,
+            vault=new_vault(),
+            clock=now,
+            build_id=new_id,
+            budget=RefusalBudget(rows=1),
+        )
+        for _ in range(2):
+            await trail.refuse(stranger, Reason.CLIENT_UNKNOWN)
+        await trail.summarise()
+    await database.aclose()
+    arguments = ("--subject", "192.0.2.77", "--issuer", "source", "--reason", "asked to")
+    answer = await asyncio.to_thread(operator, "erase", *arguments, "--yes", "--format", "json")
+    lines = await asyncio.to_thread(operator, "query", "--format", "jsonl", "--open")
+
+    assert (0, 1) == (answer.exit_code, json.loads(answer.stdout)["keys"])
+    records = [json.loads(line) for line in lines.stdout.splitlines()]
+    refused = [one for one in records if one["outcome"] == "refused" and not one.get("subject")]
+    assert [{"erased": True}] * 2 == [one["personal"] for one in refused]
+    assert [ALICE, BOB, ALICE, ALICE] == (await read(written))[:4]

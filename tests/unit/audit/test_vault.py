@@ -116,6 +116,26 @@ def test_every_record_has_somebody_whose_key_it_is(vault, personal, kind, issuer
     assert [issuer] == [key.issuer for key in keys]
 
 
+def test_each_address_of_a_counted_row_erases_it(vault):
+    """Who is named there is named beside strangers, and has nothing else to be erased by."""
+    sources = {"192.0.2.1": 3, "2001:db8::/64": 2}
+    _, keys = vault.seal(record(sources=sources) | {"kind": "refusals"})
+
+    assert [(SOURCE, vault.pseudonym(name)) for name in sources] == [
+        (key.issuer, key.person) for key in keys
+    ]
+
+
+def test_all_addresses_of_an_ipv6_network_are_one_person(vault):
+    """A household has a /64, and its devices a new address each day; counted rows say no more."""
+    _, (key,) = vault.seal(record(source="2001:db8::1"))
+
+    assert vault.pseudonym("2001:db8::/64") == key.person
+    for name in ("2001:db8::1", "2001:db8::2", "2001:db8::/64"):
+        assert key.person == vault.person(SOURCE, name)
+    assert vault.pseudonym("2001:db8::1") == vault.person(IDP, "2001:db8::1")
+
+
 def test_it_takes_the_keys_of_all_persons(vault):
     """To destroy one is to erase the whole of it."""
     sealed, (alice, bob) = vault.seal(record(subject=party("alice"), actors=[party("bob")]))
