@@ -90,7 +90,8 @@ def test_the_versions_on_the_page_are_those_that_are_tested():
     (authlib,) = re.findall(
         r"^authlib==(\S+)", (ROOT / "requirements" / "dev.txt").read_text(), re.MULTILINE
     )
-    (zitadel,) = re.findall(r"zitadel/oidc/v3 v(\S+)", install_oauth_clients.GO_MOD)
+    programs = {one.name: one.requires for one in install_oauth_clients.GO_PROGRAMS}
+    zitadel = programs["zitadel"].rpartition(" v")[2]
     expected = {
         "Authlib": authlib,
         "oauth4webapi": pins["oauth4webapi"],
