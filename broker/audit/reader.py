@@ -26,6 +26,10 @@ _FIND: Final = text(
 Keys = Mapping[bytes, bytes | None]  # by id, those that are there; None: it does not open
 
 
+class OtherAuditKey(CannotRead):
+    """Nothing on record opens with the audit key that was given."""
+
+
 class RecordReader:
     """Opens records; without a vault, says that they are sealed."""
 
@@ -42,7 +46,7 @@ class RecordReader:
         """Return several, with one look for their keys.
 
         One that does not open is ``UNREADABLE`` and keeps nobody from the others. Raises
-        ``CannotRead``, also for an audit key that has opened none so far.
+        ``CannotRead``, and ``OtherAuditKey`` where the audit key has opened none so far.
         """
         if self._vault is None:
             return [
@@ -67,7 +71,7 @@ class RecordReader:
                 continue
         self._fits = self._fits or any(keys.values())
         if keys and not self._fits:
-            raise CannotRead(
+            raise OtherAuditKey(
                 "audit.key_file: it does not open what is on record; name the one that brokers use"
             )
         return keys

@@ -116,11 +116,16 @@ def _key_files(settings: Settings) -> Iterator[Finding]:
         "audit.key_file": audit.key_file,
         "audit.checkpoints.key_file": audit.checkpoints.key_file,
     }
+    seen: dict[bytes, str] = {}
     for setting, file in keks.items():
         if file is not None:
             try:
-                load_kek(file, setting=setting)
-                yield good(setting, "32 bytes")
+                first = seen.setdefault(load_kek(file, setting=setting), setting)
+                if first != setting and setting.startswith("audit."):
+                    text = f"is the same key as {first}, so whoever gets one has both"
+                    yield warning(setting, text, "make another: openssl rand -base64 32")
+                else:
+                    yield good(setting, "32 bytes")
             except ConfigurationError as error:
                 yield from read_problems(error)
     if keys.pkcs11 is not None:

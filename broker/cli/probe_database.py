@@ -9,6 +9,7 @@ from typing import Final
 from broker.cli.findings import Finding, bad, good, warning
 from broker.cli.inspection import read_problems
 from broker.cli.probe_issuers import judge_skew
+from broker.cli.probe_trail import probe_trail
 from broker.db.embedded import EmbeddedPostgres
 from broker.db.engine import Database
 from broker.db.examine import CannotEnter, Role, examine_role, examine_server
@@ -57,7 +58,7 @@ async def probe_database(settings: Settings) -> list[Finding]:
         findings += [good("migrations", "all are applied"), await _partitions(database)]
         findings += _judge_role(await examine_role(database))
         findings += await _keys(settings, database)
-        return findings
+        return [*findings, *await probe_trail(settings, database)]
 
 
 async def _partitions(database: Database) -> Finding:

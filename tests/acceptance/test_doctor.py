@@ -72,7 +72,7 @@ async def test_all_is_well_with_a_broker_that_could_start(
     assert {
         *("settings", "keys.kek_file", "policy", "grants", "keys of issuer idp"),
         *("keys of client svc-jwt", "clock of issuer idp", "database", "clock of the database"),
-        *("migrations", "audit partitions", "role broker_app"),
+        *("migrations", "audit partitions", "role broker_app", "audit trail"),
         *("signing keys ES256", "signing keys Ed25519", "signing keys RS256"),
         *("listen", "admin"),
     } <= {each["subject"] for each in findings(result)}
