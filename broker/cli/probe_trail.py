@@ -2,22 +2,17 @@
 
 from typing import Final
 
-import orjson
-from sqlalchemy import text
-
 from broker.audit.query import CannotRead
 from broker.audit.reader import UNREADABLE, OtherAuditKey, RecordReader
 from broker.audit.vault import load_vault
 from broker.cli.findings import Finding, bad, good
-from broker.db.durability import NotDurable
-from broker.db.engine import DATABASE_ERRORS, Database
+from broker.db.engine import Database
 from broker.errors import ConfigurationError
 from broker.settings import Settings
 
 _NAME: Final = "audit trail"
 _ONE_KEY: Final = "give all brokers of this database one audit.key_file"
-# By id, which carries the time: there is an index for that on every partition.
-_NEWEST: Final = text("SELECT record FROM audit_event ORDER BY id DESC LIMIT 100")
+_NEWEST: Final = 100  # rows
 
 
 async def probe_trail(settings: Settings, database: Database) -> list[Finding]:
@@ -27,12 +22,10 @@ async def probe_trail(settings: Settings, database: Database) -> list[Finding]:
     except ConfigurationError:
         return []  # the inspection says what is wrong with the file
     try:
-        async with database.engine.connect() as connection:
-            rows = (await connection.execute(_NEWEST)).scalars().all()
-        opened = await RecordReader(database, vault).open_all([orjson.loads(row) for row in rows])
+        opened = await RecordReader(database, vault).open_newest(_NEWEST)
     except OtherAuditKey:
         return [bad(_NAME, "does not open with the audit.key_file of this configuration", _ONE_KEY)]
-    except (CannotRead, NotDurable, ValueError, *DATABASE_ERRORS):
+    except CannotRead:
         return [bad(_NAME, "cannot be read", "verify it: broker audit verify")]
     closed = sum(record.get("personal") == UNREADABLE for record in opened)
     if closed:
