@@ -106,6 +106,15 @@ class Ledger:
             if len(page) < PAGE:
                 return rules
 
+    async def find_party(self, issuer: str, name: str) -> list[Rule]:
+        """Return the rules that name somebody, as subject or as actor, in plain as they must.
+
+        Raises ``LedgerUnavailable``.
+        """
+        columns = revocation.c
+        naming = columns.scope.in_((Scope.SUBJECT, Scope.ACTOR))
+        return await self._read(naming, columns.issuer == issuer, columns.key == name)
+
     async def listen(self, notify: Callable[[], None]) -> "Ear":
         """Call ``notify`` for each revocation from now on, for as long as the connection lasts.
 

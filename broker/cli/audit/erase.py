@@ -11,6 +11,7 @@ from rich.text import Text
 
 from broker.audit.erase import Erased, count_keys, erase
 from broker.audit.vault import load_vault
+from broker.blocklist.store import Ledger, LedgerUnavailable
 from broker.cli.audit.source import Unclear, told
 from broker.cli.backing import Backing, open_existing
 from broker.cli.console import build_console, printable
@@ -58,7 +59,10 @@ def erase_person(
         settings = load_settings(config)
         with open_existing(settings) as backing:
             person = load_vault(settings).person(issuer, subject)
-            found = asyncio.run(_count(backing, issuer, person))
+            try:
+                found, revoked = asyncio.run(_look(backing, issuer, subject, person))
+            except LedgerUnavailable as error:
+                raise Unclear(f"{error}, so nothing was erased") from None
             if not yes:
                 who = printable(f"{subject} of {issuer}")
                 question = f"{found} keys of {who} will be destroyed, for good. Go on?"
@@ -68,12 +72,14 @@ def erase_person(
                 done = asyncio.run(_erase(settings, backing, issuer, person, reason))
             except (CommitRejected, TimeoutError):
                 raise Unclear("the audit trail cannot be written, so nothing was erased") from None
-    _print(done, output)
+    _print(done, revoked, output)
 
 
-async def _count(backing: Backing, issuer: str, person: str) -> int:
+async def _look(backing: Backing, issuer: str, subject: str, person: str) -> tuple[int, int]:
+    """Return how many keys there are, and how many revocations that name the person."""
     async with aclosing(Database(backing.app_url, timeout=_TIMEOUT)) as database:
-        return await count_keys(database, issuer, person)
+        rules = await Ledger(database).find_party(issuer, subject)
+        return await count_keys(database, issuer, person), len(rules)
 
 
 async def _erase(
@@ -88,13 +94,19 @@ async def _erase(
         )
 
 
-def _print(done: Erased, output: Format) -> None:
+def _print(done: Erased, revoked: int, output: Format) -> None:
     if output is Format.JSON:
-        print(orjson.dumps({"person": done.person, "keys": done.keys}).decode())
+        told = {"person": done.person, "keys": done.keys, "revocations": revoked}
+        print(orjson.dumps(told).decode())
         return
     console = build_console()
-    if not done.keys:
+    if done.keys:
+        many = "1 key was" if done.keys == 1 else f"{done.keys} keys were"
+        console.print(Text.assemble(("✓ erased", "good"), f": {many} destroyed"))
+        console.print(Text(f"  The rows stay, as {done.person}.", "quiet"))
+    else:
         console.print(Text("Nothing on record is sealed under a key of this person.", "quiet"))
-        return
-    console.print(Text.assemble(("✓ erased", "good"), f": {done.keys} keys were destroyed"))
-    console.print(Text(f"  The rows stay, as {done.person}.", "quiet"))
+    if revoked:
+        many = "revocation names" if revoked == 1 else "revocations name"
+        console.print(Text.assemble(("! ", "warning"), f"{revoked} {many} this person still"))
+        console.print(Text("  The ledger has to know whom to refuse, and keeps its rows.", "quiet"))

@@ -139,10 +139,9 @@ async def test_an_erased_person_can_be_read_no_more_and_the_trail_verifies(writt
 
     assert (0, 0, 0) == (done.exit_code, again.exit_code, found.exit_code)
     person = VAULT.pseudonym("alice-canary")
-    assert ({"person": person, "keys": 1}, {"person": person, "keys": 0}) == (
-        json.loads(done.stdout),
-        json.loads(again.stdout),
-    )
+    assert [{"person": person, "keys": keys, "revocations": 0} for keys in (1, 0)] == [
+        json.loads(answer.stdout) for answer in (done, again)
+    ]
     erased = {"erased": True}
     assert [erased, BOB, erased, erased] == await read(written)
     assert "3 in all" in found.stdout
@@ -237,3 +236,18 @@ async def test_a_process_that_knew_the_person_writes_what_is_erased_for_five_min
 
     erased = {"erased": True}
     assert [erased, erased, ALICE] == await read(fresh)
+
+
+async def test_a_revocation_that_names_the_person_is_told(written, operator):
+    """It stays in plain, for the broker has to know whom to refuse: nobody shall believe else."""
+    execute(
+        written.app_url,
+        "INSERT INTO revocation (scope, issuer, key, not_before, reason, by, at)"
+        f" VALUES ('subject', '{builders.IDP}', 'alice-canary', now(), 'x', 'x', now())",
+    )
+    arguments = ("--subject", "alice-canary", "--issuer", builders.IDP, "--reason", "asked to")
+    answer = await asyncio.to_thread(operator, "erase", *arguments, "--yes")
+
+    assert 0 == answer.exit_code
+    assert "1 key was destroyed" in answer.stdout
+    assert "1 revocation names this person still" in answer.stdout
