@@ -130,21 +130,20 @@ def render_texts(texts: Iterable[str]) -> list[str]:
     return [*rendered[:_MAX_ITEMS], f"… and {left_out} more"] if left_out > 0 else rendered
 
 
-def load_document(raw: bytes) -> Any:  # noqa: ANN401 — any JSON value
-    """Return a policy input for a record; what it replays from equals what was decided on.
+def bounded_json(raw: bytes) -> Any:  # noqa: ANN401 — stands for any JSON value
+    """Return a policy input for a record, byte for byte: what it replays from was decided on.
 
-    Its bytes are orjson's own, so no member repeats and every number survives.
+    It is JSON, and orjson's own, so no member repeats and every number survives.
     """
     if len(raw) <= _MAX_DOCUMENT:
-        return orjson.loads(raw)
+        return orjson.Fragment(raw)
     return {"omitted": f"sha256:{sha256(raw).hexdigest()}"}
 
 
-def bounded_document(value: object) -> Any:  # noqa: ANN401 — any JSON value
+def bounded_document(value: object) -> Any:  # noqa: ANN401 — stands for any JSON value
     """Return a policy's answer for a record, if it is JSON and of bearable size."""
+    # What a policy may answer by mistake is not bounded, and a row cannot be deleted.
     try:
-        raw = orjson.dumps(value)
+        return bounded_json(orjson.dumps(value))
     except TypeError:
         return {"omitted": "not JSON"}
-    # What a policy may answer by mistake is not bounded, and a row cannot be deleted.
-    return value if len(raw) <= _MAX_DOCUMENT else load_document(raw)

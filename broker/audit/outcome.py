@@ -12,8 +12,8 @@ from broker.audit.event import (
     VERSION,
     Event,
     bounded_document,
+    bounded_json,
     build_event,
-    load_document,
     render_text,
     render_texts,
     render_time,
@@ -199,7 +199,7 @@ def _exchange(
             "revision": evaluation.revision,
             "decision_id": evaluation.decision_id,
         }
-        personal["policy_input"] = load_document(evaluation.input)
+        personal["policy_input"] = bounded_json(evaluation.input)
         personal["decision"] = bounded_document(evaluation.output)
     return record
 
