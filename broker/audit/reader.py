@@ -5,7 +5,7 @@ also for who reads for weeks.
 """
 
 from base64 import b64decode
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -24,6 +24,7 @@ _FIND: Final = text(
     "SELECT id, issuer, person, wrapped FROM audit_person_key WHERE id = ANY(:ids)"
 ).bindparams(bindparam("ids", type_=ARRAY(BYTEA)))
 
+_LOT: Final = 500  # records
 # By id, which carries the time: there is an index for that on every partition.
 _NEWEST: Final = text("SELECT record FROM audit_event ORDER BY id DESC LIMIT :limit")
 
@@ -58,6 +59,18 @@ class RecordReader:
             ]
         keys = await self._load(self._vault, {one for record in records for one in _ids(record)})
         return [_opened(record, keys) for record in records]
+
+    async def open_each(self, records: AsyncIterator[str]) -> AsyncIterator[dict[str, Any]]:
+        """Yield each of many records, opened by the lot. Raises as ``open_all``."""
+        lot: list[dict[str, Any]] = []
+        async for record in records:
+            lot.append(orjson.loads(record))
+            if len(lot) == _LOT:
+                for opened in await self.open_all(lot):
+                    yield opened
+                lot = []
+        for opened in await self.open_all(lot):
+            yield opened
 
     async def open_newest(self, limit: int) -> list[dict[str, Any]]:
         """Return the newest records, opened as far as they can be. Raises as ``open_all``."""

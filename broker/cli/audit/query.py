@@ -144,13 +144,10 @@ async def _query(
         async with aclosing(find_rows(database, wanted, limit=limit, pseudonym=pseudonym)) as found:
             records: AsyncIterator[str] = (row["record"] async for row in found)
             if opened:
-                records = _open(reader, records)
+                records = (
+                    canonical_json(record).decode() async for record in reader.open_each(records)
+                )
             await (_print_json if output is ListFormat.JSON else _print_jsonl)(records)
-
-
-async def _open(reader: RecordReader, records: AsyncIterator[str]) -> AsyncIterator[str]:
-    async for record in records:
-        yield canonical_json(await reader.open(orjson.loads(record))).decode()
 
 
 async def _print_jsonl(records: AsyncIterator[str]) -> None:

@@ -92,3 +92,16 @@ async def test_another_audit_key_is_told_from_records_that_do_not_open(database)
 
     with pytest.raises(CannotRead, match=r"audit\.key_file"):
         await by_whom(RecordReader(database, other))
+
+
+@pytest.mark.parametrize("count", [0, 1, 500, 501, 1000])
+async def test_of_many_records_each_is_given_back_in_its_order(database, count):
+    """However many are opened together."""
+
+    async def records():
+        for number in range(count):
+            yield json.dumps({"number": number})
+
+    opened = [one["number"] async for one in RecordReader(database, VAULT).open_each(records())]
+
+    assert list(range(count)) == opened
