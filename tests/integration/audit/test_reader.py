@@ -38,6 +38,14 @@ async def database(written):
     await made.aclose()
 
 
+@pytest.fixture
+async def unasked():
+    """A database that is not there: nobody asks it where there is nothing to look for."""
+    made = Database("postgresql://127.0.0.1:1/nowhere")
+    yield made
+    await made.aclose()
+
+
 async def by_whom(reader: RecordReader) -> list[object]:
     """Who did it, oldest first, or why that cannot be read."""
     rows = [row async for row in find_rows(reader.database, Filter(kind="administration"))]
@@ -79,11 +87,11 @@ async def test_a_key_that_was_tampered_with_hides_only_its_own_record(written, d
 
 
 @pytest.mark.parametrize("persons", [[], None, "all", ["*"], [1], [["a"]]])
-async def test_a_record_of_nobody_is_not_believed(database, persons):
+async def test_a_record_of_nobody_is_not_believed(unasked, persons):
     """What is sealed under no key, anyone could have made."""
     record = {"id": new_id(), "personal": "AQ==", "persons": persons}
 
-    assert UNREADABLE == (await RecordReader(database, VAULT).open(record))["personal"]
+    assert UNREADABLE == (await RecordReader(unasked, VAULT).open(record))["personal"]
 
 
 async def test_another_audit_key_is_told_from_records_that_do_not_open(database):
@@ -95,13 +103,13 @@ async def test_another_audit_key_is_told_from_records_that_do_not_open(database)
 
 
 @pytest.mark.parametrize("count", [0, 1, 500, 501, 1000])
-async def test_of_many_records_each_is_given_back_in_its_order(database, count):
+async def test_of_many_records_each_is_given_back_in_its_order(unasked, count):
     """However many are opened together."""
 
     async def records():
         for number in range(count):
             yield json.dumps({"number": number})
 
-    opened = [one["number"] async for one in RecordReader(database, VAULT).open_each(records())]
+    opened = [one["number"] async for one in RecordReader(unasked, VAULT).open_each(records())]
 
     assert list(range(count)) == opened
