@@ -10,7 +10,8 @@ import typer
 from rich.text import Text
 
 from broker.audit.erase import Erased, count_keys, erase
-from broker.audit.vault import load_vault
+from broker.audit.reader import UNREADABLE, RecordReader
+from broker.audit.vault import Vault, load_vault
 from broker.blocklist.store import Ledger, LedgerUnavailable
 from broker.cli.audit.source import Unclear, told
 from broker.cli.backing import Backing, open_existing
@@ -27,6 +28,7 @@ ERASE_HELP: Final = (
     " --reason 'request of 2026-11-20'`"
 )
 _TIMEOUT: Final = timedelta(seconds=60)
+_NEWEST: Final = 100  # rows, that tell whether the audit key is that of the brokers
 
 
 def erase_person(
@@ -58,9 +60,10 @@ def erase_person(
             raise Unclear("--subject, --issuer, --reason: write something, and a short reason")
         settings = load_settings(config)
         with open_existing(settings) as backing:
-            person = load_vault(settings).person(issuer, subject)
+            vault = load_vault(settings)
+            person = vault.person(issuer, subject)
             try:
-                found, revoked = asyncio.run(_look(backing, issuer, subject, person))
+                found, revoked = asyncio.run(_look(backing, vault, issuer, subject))
             except LedgerUnavailable as error:
                 raise Unclear(f"{error}, so nothing was erased") from None
             if not yes:
@@ -75,11 +78,20 @@ def erase_person(
     _print(done, revoked, output)
 
 
-async def _look(backing: Backing, issuer: str, subject: str, person: str) -> tuple[int, int]:
+async def _look(backing: Backing, vault: Vault, issuer: str, subject: str) -> tuple[int, int]:
     """Return how many keys there are, and how many revocations that name the person."""
     async with aclosing(Database(backing.app_url, timeout=_TIMEOUT)) as database:
         rules = await Ledger(database).find_party(issuer, subject)
-        return await count_keys(database, issuer, person), len(rules)
+        found = await count_keys(database, issuer, vault.person(issuer, subject))
+        if not found:
+            # By another audit key everybody has another pseudonym, and nobody is ever found.
+            opened = await RecordReader(database, vault).open_newest(_NEWEST)
+            if any(record.get("personal") == UNREADABLE for record in opened):
+                raise Unclear(
+                    "audit.key_file: it does not open all of the newest rows, so who is on record"
+                    " cannot be told; run: broker doctor"
+                )
+        return found, len(rules)
 
 
 async def _erase(

@@ -1,6 +1,7 @@
 """Drill 15: a person is erased, the trail verifies, and nothing in the database names anybody."""
 
 import asyncio
+import base64
 import json
 
 import pytest
@@ -251,3 +252,14 @@ async def test_a_revocation_that_names_the_person_is_told(written, operator):
     assert 0 == answer.exit_code
     assert "1 key was destroyed" in answer.stdout
     assert "1 revocation names this person still" in answer.stdout
+
+
+async def test_with_another_audit_key_nobody_is_said_to_be_gone(written, operator, tmp_path):
+    """Everybody has another pseudonym then, and "nothing on record" would be a lie."""
+    (tmp_path / "audit.key").write_text(base64.b64encode(b"o" * 32).decode())
+    arguments = ("--subject", "alice-canary", "--issuer", builders.IDP, "--reason", "asked to")
+    answer = await asyncio.to_thread(operator, "erase", *arguments, "--yes")
+
+    assert 2 == answer.exit_code
+    assert "audit.key_file" in answer.stderr
+    assert [ALICE, BOB, ALICE, ALICE] == await read(written)
