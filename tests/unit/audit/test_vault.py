@@ -208,3 +208,10 @@ def test_nothing_prints_a_key(vault):
     for shown in (repr(vault), repr(key), repr(event)):
         assert repr(key.key)[2:-1] not in shown
         assert repr(key.wrapped)[2:-1] not in shown
+
+
+def test_whoever_searches_records_for_tokens_finds_none(vault):
+    """Scanners look for how a JWS begins; ciphertext must not have it by chance."""
+    texts = [json.dumps(vault.seal(record(source=f"{n}" * 900))[0]) for n in range(400)]
+
+    assert [] == [text for text in texts if "eyJ" in text]
