@@ -254,12 +254,14 @@ async def test_a_revocation_that_names_the_person_is_told(written, operator):
     assert "1 revocation names this person still" in answer.stdout
 
 
-async def test_with_another_audit_key_nobody_is_said_to_be_gone(written, operator, tmp_path):
+async def test_with_another_audit_key_nobody_is_said_not_to_be_there(written, operator, tmp_path):
     """Everybody has another pseudonym then, and "nothing on record" would be a lie."""
     (tmp_path / "audit.key").write_text(base64.b64encode(b"o" * 32).decode())
     arguments = ("--subject", "alice-canary", "--issuer", builders.IDP, "--reason", "asked to")
     answer = await asyncio.to_thread(operator, "erase", *arguments, "--yes")
 
-    assert 2 == answer.exit_code
-    assert "audit.key_file" in answer.stderr
+    found = await asyncio.to_thread(operator, "query", "--subject", "alice-canary")
+
+    assert (2, 2) == (answer.exit_code, found.exit_code)
+    assert all("audit.key_file" in said.stderr for said in (answer, found))
     assert [ALICE, BOB, ALICE, ALICE] == await read(written)
