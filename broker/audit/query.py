@@ -51,6 +51,11 @@ class Filter:
     request_id: str | None = None
     action: str | None = None
 
+    @property
+    def names_somebody(self) -> bool:
+        """Whether it asks for a person, or a client, by name."""
+        return self.subject is not None or self.actor is not None
+
 
 async def find_rows(
     database: Database,

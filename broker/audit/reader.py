@@ -24,6 +24,7 @@ _FIND: Final = text(
     "SELECT id, issuer, person, wrapped FROM audit_person_key WHERE id = ANY(:ids)"
 ).bindparams(bindparam("ids", type_=ARRAY(BYTEA)))
 
+_FEW: Final = 20  # records
 _LOT: Final = 500  # records
 # By id, which carries the time: there is an index for that on every partition.
 _NEWEST: Final = text("SELECT record FROM audit_event ORDER BY id DESC LIMIT :limit")
@@ -83,6 +84,14 @@ class RecordReader:
         except ValueError as error:
             raise CannotRead("a record is no JSON") from error
         return await self.open_all(records)
+
+    async def require_fit(self) -> None:
+        """Raise ``OtherAuditKey`` if this audit key, where there is one, opens no newest row.
+
+        By another one everybody has another pseudonym, so who is looked for is never found.
+        """
+        if self._vault is not None:
+            await self.open_newest(_FEW)
 
     async def _load(self, vault: Vault, ids: set[bytes]) -> Keys:
         if not ids:

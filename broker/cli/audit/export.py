@@ -266,8 +266,11 @@ async def _export_rows(
         if asked.integrity:
             connection = await stack.enter_async_context(read_snapshot(database))
             enrichers.append(Places(connection, await _find_head(connection)).enrich)
+        reader = RecordReader(database, asked.vault)
+        if asked.wanted.names_somebody:
+            await reader.require_fit()
         if asked.opened:
-            enrichers.append(opening(RecordReader(database, asked.vault).open_all))
+            enrichers.append(opening(reader.open_all))
         pseudonym = None if asked.vault is None else asked.vault.pseudonym
         found = find_rows(database, asked.wanted, pseudonym=pseudonym)
         count = await write_rows(found, rows, enrichers=enrichers, progress=advance)

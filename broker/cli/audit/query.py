@@ -35,7 +35,6 @@ QUERY_HELP: Final = (
     "Exit codes: **0** asked and answered, **2** could not look.\n\n"
     "Example: `broker audit query --subject alice --since 24h --outcome issued`"
 )
-_NEWEST: Final = 20  # rows, that tell whether the audit key is that of the trail
 _SHOWN: Final = 100  # rows of a table, unless ``--limit`` says otherwise
 
 
@@ -132,9 +131,8 @@ async def _query(
     pseudonym = None if vault is None else vault.pseudonym
     async with open_reader(url) as database:
         reader = RecordReader(database, vault)
-        if vault is not None and (wanted.subject is not None or wanted.actor is not None):
-            # By another audit key everybody has another pseudonym, and nobody would be found.
-            await reader.open_newest(_NEWEST)
+        if wanted.names_somebody:
+            await reader.require_fit()
         if output is ListFormat.TABLE:
             most = limit or _SHOWN
             # One more than is shown, to know whether there is more.

@@ -138,6 +138,9 @@ def test_what_was_erased_stays_so(trail, postgres, folder):
         pytest.param(("csv", "--open"), "takes the audit key", id="no-key"),
         pytest.param(("csv", "--open", "--key-file", "other.key"), "does not open", id="wrong-key"),
         pytest.param(
+            ("csv", "--subject", NAME, "--key-file", "other.key"), "does not open", id="a-name"
+        ),
+        pytest.param(
             ("native", "--open", "--key-file", "audit.key"), "--open: --format", id="native"
         ),
     ],
