@@ -34,9 +34,9 @@ def doctor(
     """Say what is wrong with a configuration and with everything that it points to.
 
     All that `broker check` looks at, and: whether the database is reachable, durable, migrated and
-    entered with the right role; whether the audit key opens its trail; the keys of every issuer and
-    client; clocks; the OPA server; the signing keys; the ports. Nothing is changed, and no look
-    takes longer than five seconds.
+    entered with the right role; whether the audit key opens its trail, and how far that is sealed
+    and as it is outside; the keys of every issuer and client; clocks; the OPA server; the signing
+    keys; the ports. Nothing is changed, and no look takes longer than five seconds.
     """
     with build_console(stderr=True).status("looking …", spinner_style="link"):
         inspection = inspect(config)
