@@ -344,7 +344,9 @@ async def test_partitions_that_run_out_are_named(tmp_path: Path, fresh: OneDatab
         """
         DO $$ DECLARE name text; BEGIN
             FOR name IN SELECT inhrelid::regclass::text FROM pg_inherits
-                WHERE inhparent = 'audit_event'::regclass ORDER BY 1 OFFSET 4
+                WHERE inhparent = 'audit_event'::regclass
+                AND inhrelid::regclass::text > 'audit_event_p'
+                    || to_char(now() AT TIME ZONE 'UTC' + interval '2 days', 'YYYYMMDD')
             LOOP EXECUTE 'DROP TABLE ' || name; END LOOP;
         END $$
         """,
