@@ -47,7 +47,8 @@ class Database:
     """One PostgreSQL as one role.
 
     ``timeout`` bounds each statement, on this side and on the server's; None is for a reader
-    that streams. ``connect_timeout`` bounds making a connection.
+    that streams. ``connect_timeout`` bounds making a connection. With ``read_only`` the server
+    refuses every statement that writes, whatever the role may do.
     """
 
     def __init__(
@@ -57,9 +58,11 @@ class Database:
         timeout: timedelta | None = timedelta(seconds=5),
         connect_timeout: timedelta = timedelta(seconds=2),
         pool_size: int = 5,
+        read_only: bool = False,
     ) -> None:
         self.url = parse_url(url)
         self._timeout = timeout
+        self._read_only = read_only
         self._connect_timeout = connect_timeout.total_seconds()
         self.engine: AsyncEngine = create_async_engine(
             self.url,
@@ -86,6 +89,8 @@ class Database:
         if self._timeout is not None:
             seconds = self._timeout.total_seconds()
             settings["statement_timeout"] = f"{int(seconds * 1000)}ms"
+        if self._read_only:
+            settings["default_transaction_read_only"] = "on"
         connection = await asyncpg.connect(
             **self._arguments,
             timeout=self._connect_timeout,

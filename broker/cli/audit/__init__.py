@@ -11,6 +11,7 @@ from broker.cli.audit.query import QUERY_HELP, query
 from broker.cli.audit.retain import RETAIN_HELP, retain
 from broker.cli.audit.seal import SEAL_HELP, seal
 from broker.cli.audit.show import SHOW_HELP, show
+from broker.cli.audit.ui import UI_HELP, ui
 from broker.cli.audit.verify import VERIFY_HELP, verify
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app = typer.Typer(
 # In the order in which ``--help`` lists them. Each module explains its own command.
 app.command("query", epilog=QUERY_HELP)(query)
 app.command("show", epilog=SHOW_HELP)(show)
+app.command("ui", epilog=UI_HELP)(ui)
 app.command("verify", epilog=VERIFY_HELP)(verify)
 app.command("prove", epilog=PROVE_HELP)(prove)
 app.command("check-proof", epilog=CHECK_PROOF_HELP)(check_proof_file)

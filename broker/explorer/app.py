@@ -1,0 +1,74 @@
+"""The application: which page is where, and what an error of each kind becomes."""
+
+from typing import Final
+
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, Router
+from starlette.types import Receive, Scope, Send
+
+from broker.audit.query import CannotRead
+from broker.explorer.admission import Admission
+from broker.explorer.gate import MISSING, Gate
+from broker.explorer.pages import Pages, Trouble, Troubled
+from broker.explorer.question import Unclear
+from broker.explorer.rows import Rows
+from broker.explorer.search import Search
+from broker.explorer.sources import Sources
+
+_SLOW: Final = frozenset({"QueryCanceledError", "TimeoutError"})
+
+
+def build_explorer(sources: Sources, admission: Admission, *, address: str) -> Gate:
+    """Return the application for whoever sends requests to ``address``, a host and a port."""
+    pages = Pages(zone=sources.zone, named=sources.vault is not None)
+    rows = Rows(sources, pages)
+    routes = [
+        Route("/", Search(sources, pages).__call__),
+        Route("/rows/{id}", rows.show),
+    ]
+    troubles = _Troubles(pages)
+    handled = ExceptionMiddleware(
+        Router(routes, redirect_slashes=False, default=troubles.missing),
+        handlers={
+            Troubled: troubles.told,
+            CannotRead: troubles.unreadable,
+            Unclear: troubles.unclear,
+        },
+    )
+    return Gate(handled, admission, pages, address)
+
+
+class _Troubles:
+    """What an exception of each kind is answered with."""
+
+    def __init__(self, pages: Pages) -> None:
+        self._pages = pages
+
+    async def missing(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._pages.trouble(MISSING)(scope, receive, send)
+
+    async def told(self, _request: Request, error: Exception) -> Response:
+        assert isinstance(error, Troubled)  # noqa: S101 — as it was registered
+        return self._pages.trouble(error.trouble)
+
+    async def unclear(self, _request: Request, error: Exception) -> Response:
+        field = error.field if isinstance(error, Unclear) else ""
+        return self._pages.trouble(Trouble(400, "Not understood", f"{field}: {error}"))
+
+    async def unreadable(self, _request: Request, error: Exception) -> Response:
+        return self._pages.trouble(_unreadable(str(error)))
+
+
+def _unreadable(said: str) -> Trouble:
+    if any(name in said for name in _SLOW):
+        return Trouble(
+            503,
+            "This takes too long",
+            "The database needs more than five seconds for it.",
+            "Name a shorter window of time, or one more field.",
+        )
+    return Trouble(
+        503, "The trail cannot be read", f"{said}.", "Try again, or ask whoever runs the database."
+    )

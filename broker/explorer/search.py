@@ -1,0 +1,116 @@
+"""The search page: filters, a timeline of what fits, and the rows, the newest first."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from broker.audit.export.columns import parse_record
+from broker.audit.query import CannotRead, find_rows
+from broker.errors import Reason
+from broker.explorer import links
+from broker.explorer.line import Line, build_line
+from broker.explorer.pages import Pages
+from broker.explorer.question import (
+    AFTER,
+    CHOICES,
+    FILTERS,
+    ZONE,
+    Question,
+    Unclear,
+    parse_fields,
+    parse_question,
+)
+from broker.explorer.sources import Sources
+
+FIELDS: Final = (*FILTERS, ZONE, AFTER)
+_SHOWN: Final = 50  # rows of a page
+_RARE: Final = frozenset(FIELDS) - {
+    *("subject", "client", "target", "outcome", "since", "until", AFTER)
+}
+_WINDOWS: Final = ("1h", "24h", "7d", "30d")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One page of rows."""
+
+    lines: Sequence[Line]
+    after: str | None  # where the next one begins; None: there is none
+
+
+class Search:
+    """Answers the search, in whole pages."""
+
+    def __init__(self, sources: Sources, pages: Pages) -> None:
+        self._sources = sources
+        self._pages = pages
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer a search; what cannot be understood is said at its field."""
+        query = request.scope["query_string"]
+        given: dict[str, str] = {}
+        try:
+            given = parse_fields(query, FIELDS)
+            if "" in given.values():
+                # A form sends what is empty along; what is shared should not have it.
+                full = {name: value for name, value in given.items() if value}
+                return RedirectResponse(links.search_link(full), 303)
+            question = parse_question(given, self._sources.zone, self._sources.now())
+        except Unclear as unclear:
+            return self._page(None, given, unclear=unclear, status=400)
+        await self._sources.record("audit.explore", given)
+        found = await self._find(question)
+        return self._page(question, question.given, found=found)
+
+    async def _find(self, question: Question) -> Found:
+        sources = self._sources
+        if question.wanted.names_somebody:
+            await sources.reader.require_fit()
+        found = find_rows(
+            sources.reading, question.wanted, limit=_SHOWN + 1, pseudonym=sources.pseudonym
+        )
+        rows = [row async for row in found]
+        opened = await sources.reader.open_all([_record_of(row) for row in rows[:_SHOWN]])
+        lines = [build_line(row, record) for row, record in zip(rows, opened, strict=False)]
+        return Found(lines, None)
+
+    def _page(
+        self,
+        question: Question | None,
+        given: Mapping[str, str],
+        *,
+        found: Found | None = None,
+        unclear: Unclear | None = None,
+        status: int = 200,
+    ) -> Response:
+        return self._pages.page(
+            "search.html",
+            status=status,
+            zone=question.zone if question else self._sources.zone,
+            given=given,
+            but=lambda **changes: _but(given, changes),
+            chips=[(name, given[name]) for name in (*FILTERS, ZONE) if name in given],
+            more=unclear is not None or any(name in given for name in _RARE),
+            found=found,
+            unclear=unclear,
+            choices=CHOICES,
+            windows=_WINDOWS,
+            reasons=[reason.value for reason in Reason],
+        )
+
+
+def _but(given: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
+    changed = {**given, **changes}
+    return {name: value for name, value in changed.items() if value and name != AFTER}
+
+
+def _record_of(row: Any) -> dict[str, Any]:  # noqa: ANN401 — a row
+    try:
+        return parse_record(row)
+    except ValueError:
+        raise CannotRead(
+            f"row {row['id']} has a record that nobody wrote: run `broker audit verify`"
+        ) from None
