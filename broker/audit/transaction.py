@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import orjson
 
+from broker.audit.members import find_texts
 from broker.audit.query import CannotRead, Filter, find_rows
 from broker.audit.reader import RecordReader
 
@@ -23,9 +24,7 @@ class Step:
     @property
     def held(self) -> tuple[str, ...]:
         """The scopes of the token that was presented, as policy was told; nothing if unknown."""
-        asked = self.record.get("personal") or {}
-        subject = (asked.get("policy_input") or {}).get("subject") or {}
-        return tuple(subject.get("scopes") or ())
+        return find_texts(self.record, "personal", "policy_input", "subject", "scopes")
 
     @property
     def dropped(self) -> tuple[str, ...]:
