@@ -20,7 +20,7 @@ run: .venv/run .tools/opa ## start everything, show exchanges, keep serving; ARG
 	@exec .venv/bin/broker dev $(ARGS)
 
 ## Develop
-test: .venv/dev .tools/opa .tools/compose-spec.json .tools/oauth-clients/made .tools/softhsm/made ## every check of the project and the whole suite; ARGS go to pytest
+test: .venv/dev .tools/opa .tools/compose-spec.json .tools/oauth-clients/made .tools/softhsm/made .tools/chromium ## every check of the project and the whole suite; ARGS go to pytest
 	@exec scripts/check all $(ARGS)
 
 lint: .venv/dev .tools/opa ## format, lint, types, direction of imports, generated pages
@@ -95,3 +95,7 @@ clean: ## remove what was installed and made, the development database too
 # Likewise: a PKCS#11 token in software, for keys that never leave one.
 .tools/softhsm/made: scripts/install_softhsm.py | .venv/run
 	@-.venv/bin/python scripts/install_softhsm.py && mkdir -p .tools/softhsm && touch $@
+
+# Likewise: a browser, for the tests of pages. It is installed and not kept here; this says so.
+.tools/chromium: scripts/install_chromium.py | .venv/run
+	@-.venv/bin/python scripts/install_chromium.py && mkdir -p .tools && touch $@
