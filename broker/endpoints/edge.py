@@ -10,14 +10,13 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from broker.endpoints.answer import send_refusal
 from broker.errors import Reason, Rejected
-from broker.telemetry import tracer
+from broker.telemetry import is_tracing, request_span
 from broker.telemetry.logs import current_request_id
 
 _log = logging.getLogger(__name__)
@@ -32,11 +31,13 @@ _SECURITY: Final = [
 class Edge:
     """An ASGI application around another one."""
 
-    __slots__ = ("_app", "_build_id")
+    __slots__ = ("_app", "_build_id", "_tracing")
 
     def __init__(self, app: ASGIApp, *, build_id: Callable[[], str]) -> None:
+        """Where spans go to is known by now, and does not change."""
         self._app = app
         self._build_id = build_id
+        self._tracing = is_tracing()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -46,15 +47,11 @@ class Edge:
         answer = _Answer(send, request_id)
         token = current_request_id.set(request_id)
         try:
-            with tracer.start_as_current_span(
-                "request",
-                context=_caller(scope),
-                kind=trace.SpanKind.SERVER,
-                record_exception=False,
-                set_status_on_exception=False,
-            ) as span:
-                if span.is_recording():
-                    span.set_attribute("broker.request_id", request_id)
+            caller = _caller(scope)
+            if caller is None and not self._tracing:
+                await self._answered(scope, receive, answer)
+                return
+            with request_span(request_id, caller):
                 await self._answered(scope, receive, answer)
         finally:
             current_request_id.reset(token)

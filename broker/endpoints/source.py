@@ -37,7 +37,7 @@ def client_source(
     if source is None:  # not an IP socket
         return str(peer[0])
     if not trusted_proxies or not _is_trusted(source, trusted_proxies):
-        return str(source)
+        return _render(source)
     for entry in _forwarded_for(scope):
         address = _parse_entry(entry)
         if address is None:
@@ -45,7 +45,7 @@ def client_source(
         source = address
         if not _is_trusted(source, trusted_proxies):
             break
-    return str(source)
+    return _render(source)
 
 
 def _forwarded_for(scope: MutableMapping[str, Any]) -> Iterator[str]:
@@ -71,6 +71,11 @@ def _parse_address(text: str) -> Address | None:
     # One host has one name, also on a socket that serves both families.
     mapped = getattr(address, "ipv4_mapped", None)
     return address if mapped is None else mapped
+
+
+@lru_cache(maxsize=4096)
+def _render(address: Address) -> str:
+    return str(address)
 
 
 def _is_trusted(address: Address, networks: Networks) -> bool:

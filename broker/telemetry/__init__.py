@@ -4,11 +4,16 @@ Labels come from closed sets: nothing that a request brings becomes one (design 
 """
 
 import time
-from itertools import cycle
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Final, Self
 
 from opentelemetry import metrics, trace
+from opentelemetry.context import Context
+from opentelemetry.metrics import CallbackOptions, Observation
 
 # OpenTelemetry's API objects: inert until ``export.configure`` has set the providers.
 tracer = trace.get_tracer("broker")
@@ -21,28 +26,62 @@ STEPS: Final = (
 _durations = meter.create_histogram(
     "broker.exchange.step.duration",
     unit="s",
-    description="Duration of each step of an exchange; of each step every eighth is measured.",
-)
-_outcomes = meter.create_counter(
-    "broker.exchange.outcomes",
-    unit="1",
-    description="Exchanges by outcome: issued, or the reason of the refusal.",
+    description="Duration of each step of an exchange; at most a hundred a second are measured.",
 )
 # One mapping for each step, made once: they are on the path of every exchange.
 _LABELS: Final = {name: {"step": name} for name in STEPS}
 # To record every one would take more of an exchange than most of its steps.
-_MEASURED: Final = {name: cycle((True, *(False,) * 7)) for name in STEPS}
+_APART: Final = 0.01  # seconds, between two measurements of a step
+_measured: Final = dict.fromkeys(STEPS, float("-inf"))
+# Whether the request is traced: asking OpenTelemetry takes longer than most steps.
+_traced: Final = ContextVar("traced", default=False)
+# Added up here and read when somebody asks, for the same reason.
+_outcomes: Final[Counter[str]] = Counter()
+
+
+def _observe_outcomes(_: CallbackOptions) -> Iterable[Observation]:
+    return [Observation(count, {"reason": reason}) for reason, count in _outcomes.items()]
+
+
+meter.create_observable_counter(
+    "broker.exchange.outcomes",
+    callbacks=[_observe_outcomes],
+    unit="1",
+    description="Exchanges by outcome: issued, or the reason of the refusal.",
+)
+
+
+def is_tracing() -> bool:
+    """Return whether spans leave this process; a caller's own trace is in the logs in any case."""
+    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+
+
+@contextmanager
+def request_span(request_id: str, caller: Context | None) -> Iterator[None]:
+    """Make what runs inside it the span of a request, child of the caller's if there is one."""
+    with tracer.start_as_current_span(
+        "request",
+        context=caller,
+        kind=trace.SpanKind.SERVER,
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as span:
+        token = _traced.set(span.is_recording())
+        span.set_attribute("broker.request_id", request_id)
+        try:
+            yield
+        finally:
+            _traced.reset(token)
 
 
 class Step:
-    """One run of a step: a span if the request is traced, a duration if it is its turn."""
+    """One run of a step: a span if the request is traced, a duration if it is time for one."""
 
     __slots__ = ("_began", "_name", "_span")
 
     def __init__(self, name: str) -> None:
-        self._name = name if next(_MEASURED[name]) else None
+        self._name = name
         # A span that nobody will see costs as much as the step that it is for.
-        traced = trace.get_current_span().is_recording()
         self._span = (
             tracer.start_as_current_span(
                 name,
@@ -50,15 +89,14 @@ class Step:
                 record_exception=False,
                 set_status_on_exception=False,
             )
-            if traced
+            if _traced.get()
             else None
         )
 
     def __enter__(self) -> Self:
         if self._span is not None:
             self._span.__enter__()
-        if self._name is not None:
-            self._began = time.perf_counter()
+        self._began = time.perf_counter()
         return self
 
     def __exit__(
@@ -67,7 +105,8 @@ class Step:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._name is not None:
+        if self._began - _measured[self._name] >= _APART:
+            _measured[self._name] = self._began
             _durations.record(time.perf_counter() - self._began, _LABELS[self._name])
         if self._span is not None:
             self._span.__exit__(kind, error, traceback)
@@ -80,7 +119,6 @@ def step(name: str) -> Step:
 
 def count_outcome(reason: str) -> None:
     """Count what became of an exchange: ``issued``, or the value of a ``Reason``."""
-    _outcomes.add(1, {"reason": reason})
-    span = trace.get_current_span()
-    if span.is_recording():
-        span.set_attribute("broker.outcome", reason)
+    _outcomes[str(reason)] += 1
+    if _traced.get():
+        trace.get_current_span().set_attribute("broker.outcome", reason)

@@ -283,12 +283,26 @@ json_values = st.recursive(
 )
 
 
-@given(json_values, st.booleans())
-def test_what_is_written_is_read(value, ascii_only):
-    """Round trip: as escapes and as raw UTF-8."""
-    text = json.dumps(value, ensure_ascii=ascii_only).encode()
+@given(json_values, st.booleans(), st.sampled_from([(", ", ": "), (",", ":")]))
+def test_what_is_written_is_read(value, ascii_only, separators):
+    """Round trip: as escapes and as raw UTF-8, with spaces and without."""
+    text = json.dumps(value, ensure_ascii=ascii_only, separators=separators).encode()
 
-    assert value == parse_json(text, max_depth=40)
+    # Their texts, because ``True == 1 == 1.0``.
+    assert repr(value) == repr(parse_json(text, max_depth=40))
+
+
+@given(
+    st.dictionaries(st.text("ab", max_size=2), json_values, min_size=1, max_size=3),
+    st.sampled_from([(", ", ": "), (",", ":")]),
+)
+def test_a_member_that_is_there_twice_is_refused_however_it_is_written(members, separators):
+    """Two readers take two values of it (RFC 7519 §4)."""
+    text = json.dumps(members, ensure_ascii=False, separators=separators)
+    repeated = text[:-1] + separators[0] + text[1:]
+
+    with pytest.raises(Malformed):
+        parse_json(repeated.encode(), max_depth=40)
 
 
 @pytest.mark.row("ATK-JSON-01", "ATK-JSON-02")
