@@ -9,6 +9,7 @@ from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 from broker.audit.query import CannotRead
+from broker.explorer.activity import Activities
 from broker.explorer.admission import Admission
 from broker.explorer.gate import MISSING, Gate
 from broker.explorer.pages import Pages, Trouble, Troubled
@@ -23,10 +24,14 @@ _SLOW: Final = frozenset({"QueryCanceledError", "TimeoutError"})
 def build_explorer(sources: Sources, admission: Admission, *, address: str) -> Gate:
     """Return the application for whoever sends requests to ``address``, a host and a port."""
     pages = Pages(zone=sources.zone, named=sources.vault is not None)
-    rows = Rows(sources, pages)
+    rows, activities = Rows(sources, pages), Activities(sources, pages)
     routes = [
-        Route("/", Search(sources, pages).__call__),
+        Route("/", Search(sources, pages, activities).__call__),
+        Route("/timeline", activities.__call__),
         Route("/rows/{id}", rows.show),
+        Route("/rows/{id}/transaction", rows.transaction),
+        Route("/rows/{id}/proof", rows.proof),
+        Route("/rows/{id}/record", rows.record),
     ]
     troubles = _Troubles(pages)
     handled = ExceptionMiddleware(

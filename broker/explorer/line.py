@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from broker.audit.export.columns import plain_columns
+from broker.audit.export.columns import parse_record, plain_columns
+from broker.audit.query import CannotRead
 from broker.audit.vault import PSEUDONYM
 
 # What keeps a record from being opened, as ``broker.audit.reader`` says it.
@@ -74,3 +75,13 @@ def closed_of(opened: Mapping[str, Any]) -> str | None:
     if not isinstance(personal, Mapping):
         return None
     return next((name for name in CLOSED if personal.get(name) is True), None)
+
+
+def record_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record of a row. Raises ``CannotRead`` for one that nobody of ours wrote."""
+    try:
+        return parse_record(row)
+    except ValueError:
+        raise CannotRead(
+            f"row {row['id']} has a record that nobody wrote: run `broker audit verify`"
+        ) from None

@@ -1,22 +1,30 @@
 """The page of one row: what was decided and why, of whom, from what, and that it is unchanged."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from broker.audit.proof import render_proof
+from broker.audit.proof_lookup import NotProvable, load_proof
+from broker.audit.proof_source import NotSealed
 from broker.audit.query import Filter, find_rows
-from broker.errors import PUBLIC, Reason
+from broker.audit.transaction import Step, find_transaction
+from broker.explorer.compare import compare
+from broker.explorer.facts import decision_facts, lives_of, party_facts, reasons_of
 from broker.explorer.gate import MISSING
-from broker.explorer.line import Line, build_line, closed_of
-from broker.explorer.pages import Pages, Troubled
+from broker.explorer.line import Line, build_line, closed_of, record_of
+from broker.explorer.pages import Pages, Trouble, Troubled
 from broker.explorer.question import Unclear, parse_id
 from broker.explorer.seal import Seal, find_seal
 from broker.explorer.sources import Sources
+from broker.explorer.tree import draw_tree
 
 _MOST: Final = 50  # rows of a list beside
 _PRETTY: Final = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
@@ -55,20 +63,60 @@ class Rows:
             self._lines(Filter(jti=line.parent)) if is_id(line.parent) else _nothing(),
             self._lines(Filter(parent=line.id)),
         )
-        return self._pages.page("row.html", **_values(subject, seal, parents, children))
+        return self._pages.page(
+            "row.html", **_values(subject, seal, parents, children, self._sources.zone)
+        )
 
-    async def _load(self, id: str) -> Subject:  # noqa: A002 — the column's name
+    async def transaction(self, request: Request) -> Response:
+        """Answer the page of the transaction that a row belongs to."""
+        id = id_of(request)  # noqa: A001 — the column's name
+        sources = self._sources
+        await sources.record("audit.explore", {"transaction": id})
+        found = await find_transaction(sources.reader, id)
+        if found is None:
+            raise Troubled(MISSING)
+        lines = sorted(_lines_of(found.steps), key=lambda line: line.at)
+        return self._pages.page(
+            "transaction.html",
+            current=id,
+            transaction=found,
+            picture=draw_tree(found, current=id, zone=sources.zone),
+            lines=lines,
+            refused=sum(line.outcome == "refused" for line in lines),
+        )
+
+    async def proof(self, request: Request) -> Response:
+        """Answer the proof of a row, as ``broker audit prove`` writes it."""
+        id = id_of(request)  # noqa: A001 — the column's name
+        await self._sources.record("audit.prove", {"row": id})
+        try:
+            proof = await load_proof(self._sources.reading, UUID(id))
+        except (NotSealed, NotProvable) as error:
+            raise Troubled(Trouble(409, "There is no proof of this row", f"{error}.")) from None
+        return _file(render_proof(proof).encode(), f"{id}.tlog-proof", "text/plain; charset=utf-8")
+
+    async def record(self, request: Request) -> Response:
+        """Answer a record byte for byte as it was hashed."""
+        id = id_of(request)  # noqa: A001 — the column's name
+        await self._sources.record("audit.export", {"row": id, "format": "record"})
+        row = await self._find(id)
+        return _file(row["record"].encode(), f"{id}.json", "application/json")
+
+    async def _find(self, id: str) -> Mapping[str, Any]:  # noqa: A002 — the column's name
         rows = [row async for row in find_rows(self._sources.reading, Filter(jti=id), limit=1)]
         if not rows:
             raise Troubled(MISSING)
-        record = orjson.loads(rows[0]["record"])
-        opened = await self._sources.reader.open(record)
-        return Subject(rows[0], opened, build_line(rows[0], opened), closed_of(opened))
+        return rows[0]
+
+    async def _load(self, id: str) -> Subject:  # noqa: A002 — the column's name
+        row = await self._find(id)
+        opened = await self._sources.reader.open(record_of(row))
+        return Subject(row, opened, build_line(row, opened), closed_of(opened))
 
     async def _lines(self, wanted: Filter) -> Sequence[Line]:
         found = find_rows(self._sources.reading, wanted, limit=_MOST + 1)
         rows = [row async for row in found]
-        opened = await self._sources.reader.open_all([orjson.loads(row["record"]) for row in rows])
+        opened = await self._sources.reader.open_all([record_of(row) for row in rows])
         return [build_line(row, record) for row, record in zip(rows, opened, strict=True)]
 
 
@@ -89,18 +137,24 @@ def is_id(text: str | None) -> bool:
 
 
 def _values(
-    subject: Subject, seal: Seal, parents: Sequence[Line], children: Sequence[Line]
+    subject: Subject,
+    seal: Seal,
+    parents: Sequence[Line],
+    children: Sequence[Line],
+    zone: ZoneInfo,
 ) -> dict[str, Any]:
     record, personal = subject.record, subject.personal
-    decision = personal.get("decision")
+    comparison = compare(record)
     return {
         "row": subject.row,
         "record": record,
         "line": subject.line,
-        "personal": personal,
         "closed": subject.closed,
-        "reasons": [(reason, meaning_of(reason)) for reason in record.get("reasons") or ()],
-        "decision": decision if isinstance(decision, dict) else {},
+        "reasons": reasons_of(record),
+        "decision": list(decision_facts(record, personal)),
+        "parties": list(party_facts(record, personal)),
+        "comparison": comparison,
+        "lives": lives_of(comparison, zone),
         "opened": orjson.dumps(record, option=_PRETTY).decode(),
         "seal": seal,
         "parents": parents,
@@ -109,13 +163,19 @@ def _values(
     }
 
 
-def meaning_of(reason: str) -> str:
-    """Return what a reason means, in the words that a caller reads; nothing for unknown ones."""
-    try:
-        return PUBLIC[Reason(reason)].description
-    except ValueError:
-        return ""
-
-
 async def _nothing() -> Sequence[Line]:
     return ()
+
+
+def _lines_of(steps: Sequence[Step]) -> Iterator[Line]:
+    # How deep a tree is, is up to whoever wrote the rows.
+    waiting = list(steps)
+    while waiting:
+        step = waiting.pop()
+        yield build_line(step.row, step.record)
+        waiting += step.steps
+
+
+def _file(data: bytes, name: str, kind: str) -> Response:
+    headers = {"content-disposition": f'attachment; filename="{name}"'}
+    return Response(data, media_type=kind, headers=headers)

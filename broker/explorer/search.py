@@ -1,17 +1,18 @@
 """The search page: filters, a timeline of what fits, and the rows, the newest first."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from broker.audit.export.columns import parse_record
-from broker.audit.query import CannotRead, find_rows
+from broker.audit.query import find_rows
 from broker.errors import Reason
 from broker.explorer import links
-from broker.explorer.line import Line, build_line
+from broker.explorer.activity import Activities, Activity
+from broker.explorer.line import Line, build_line, record_of
 from broker.explorer.pages import Pages
 from broker.explorer.question import (
     AFTER,
@@ -39,14 +40,16 @@ class Found:
 
     lines: Sequence[Line]
     after: str | None  # where the next one begins; None: there is none
+    paged: bool  # there is one before
 
 
 class Search:
     """Answers the search, in whole pages."""
 
-    def __init__(self, sources: Sources, pages: Pages) -> None:
+    def __init__(self, sources: Sources, pages: Pages, activities: Activities) -> None:
         self._sources = sources
         self._pages = pages
+        self._activities = activities
 
     async def __call__(self, request: Request) -> Response:
         """Answer a search; what cannot be understood is said at its field."""
@@ -62,8 +65,10 @@ class Search:
         except Unclear as unclear:
             return self._page(None, given, unclear=unclear, status=400)
         await self._sources.record("audit.explore", given)
-        found = await self._find(question)
-        return self._page(question, question.given, found=found)
+        activity, found = await asyncio.gather(
+            self._activities.draw_at_once(question), self._find(question)
+        )
+        return self._page(question, question.given, found=found, activity=activity)
 
     async def _find(self, question: Question) -> Found:
         sources = self._sources
@@ -73,9 +78,9 @@ class Search:
             sources.reading, question.wanted, limit=_SHOWN + 1, pseudonym=sources.pseudonym
         )
         rows = [row async for row in found]
-        opened = await sources.reader.open_all([_record_of(row) for row in rows[:_SHOWN]])
+        opened = await sources.reader.open_all([record_of(row) for row in rows[:_SHOWN]])
         lines = [build_line(row, record) for row, record in zip(rows, opened, strict=False)]
-        return Found(lines, None)
+        return Found(lines, None, question.after is not None)
 
     def _page(
         self,
@@ -83,6 +88,7 @@ class Search:
         given: Mapping[str, str],
         *,
         found: Found | None = None,
+        activity: Activity | None = None,
         unclear: Unclear | None = None,
         status: int = 200,
     ) -> Response:
@@ -95,6 +101,7 @@ class Search:
             chips=[(name, given[name]) for name in (*FILTERS, ZONE) if name in given],
             more=unclear is not None or any(name in given for name in _RARE),
             found=found,
+            activity=activity,
             unclear=unclear,
             choices=CHOICES,
             windows=_WINDOWS,
@@ -105,12 +112,3 @@ class Search:
 def _but(given: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
     changed = {**given, **changes}
     return {name: value for name, value in changed.items() if value and name != AFTER}
-
-
-def _record_of(row: Any) -> dict[str, Any]:  # noqa: ANN401 — a row
-    try:
-        return parse_record(row)
-    except ValueError:
-        raise CannotRead(
-            f"row {row['id']} has a record that nobody wrote: run `broker audit verify`"
-        ) from None

@@ -1,0 +1,109 @@
+"""What the page of a row says of its decision and of who took part, as names and values."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from broker.errors import PUBLIC, Reason
+from broker.explorer.compare import Comparison, Lifetime
+from broker.explorer.times import show_age, show_moment
+
+Fact = tuple[str, str]
+
+
+def reasons_of(record: Mapping[str, Any]) -> Sequence[Fact]:
+    """Return each reason with what it means, in the words that callers read."""
+    found = record.get("reasons")
+    return [(str(one), _meaning(str(one))) for one in found] if isinstance(found, list) else []
+
+
+def decision_facts(record: Mapping[str, Any], personal: Mapping[str, Any]) -> Iterator[Fact]:
+    """Yield what was decided by which policy, and on what terms."""
+    policy = _mapping(record.get("policy"))
+    decision = _mapping(personal.get("decision"))
+    lifetime, most = record.get("lifetime"), record.get("max_depth")
+    for label, value in (
+        ("Policy revision", policy.get("revision")),
+        ("Decision id", policy.get("decision_id")),
+        ("Violations", record.get("violations")),
+        ("Purpose", record.get("purpose")),
+        ("Exchanges so far", record.get("depth")),
+        ("At most", None if most is None else f"{most} exchanges"),
+        ("Lifetime", None if lifetime is None else f"{lifetime} s"),
+        ("Obligations", decision.get("obligations")),
+        ("Revocation", record.get("revocation")),
+        ("Counted", record.get("counts")),
+        ("Details", record.get("details")),
+    ):
+        if value is not None and value not in ([], {}, ""):
+            yield label, _listed(value)
+
+
+def party_facts(record: Mapping[str, Any], personal: Mapping[str, Any]) -> Iterator[Fact]:
+    """Yield who asked, from where, and for what."""
+    client = _mapping(record.get("client"))
+    if client.get("id"):
+        yield "Client", f"{client['id']} ({client.get('auth_method')})"
+    for name, label in (("source", "Source"), ("by", "By")):
+        if personal.get(name):
+            yield label, str(personal[name])
+    if personal.get("sources"):
+        yield "Sources", _shown(personal["sources"])
+    asked = _mapping(record.get("asked"))
+    for name, label in (
+        ("audiences", "Asked audience"),
+        ("resources", "Asked resource"),
+        ("scope", "Asked scope"),
+        ("purpose", "Asked purpose"),
+        ("requested_token_type", "Asked type"),
+    ):
+        if asked.get(name):
+            yield label, _listed(asked[name])
+
+
+def lives_of(comparison: Comparison | None, zone: ZoneInfo) -> Sequence[tuple[str, str, str]]:
+    """Return when both tokens began and ended, and how long that was."""
+    if comparison is None:
+        return []
+    before, after = comparison.before, comparison.after or Lifetime(None, None)
+    return [
+        ("iat", _moment(before.issued_at, zone), _moment(after.issued_at, zone)),
+        ("exp", _moment(before.expires_at, zone), _moment(after.expires_at, zone)),
+        ("life", _age(before), _age(after)),
+    ]
+
+
+def _meaning(reason: str) -> str:
+    try:
+        return PUBLIC[Reason(reason)].description
+    except (ValueError, KeyError):
+        return ""
+
+
+def _moment(at: datetime | None, zone: ZoneInfo) -> str:
+    return "·" if at is None else show_moment(at, zone)
+
+
+def _age(life: Lifetime) -> str:
+    if life.issued_at is None or life.expires_at is None:
+        return "·"
+    return show_age(life.expires_at - life.issued_at)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:  # noqa: ANN401 — stands for any JSON value
+    return value if isinstance(value, Mapping) else {}
+
+
+def _listed(value: Any) -> str:  # noqa: ANN401 — stands for any JSON value
+    return ", ".join(map(_shown, value)) if isinstance(value, list) else _shown(value)
+
+
+def _shown(value: Any) -> str:  # noqa: ANN401 — stands for any JSON value
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {_shown(one)}" for name, one in value.items())
+    return orjson.dumps(value).decode()
