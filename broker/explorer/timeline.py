@@ -30,6 +30,12 @@ _STEPS: Final = tuple(
     )
 )
 
+# Stripes for what was refused: it is told from what was issued without its colour, too.
+_HATCH: Final = Markup(
+    '<defs><pattern id="timeline-hatch" width="5" height="5" patternUnits="userSpaceOnUse"'
+    ' patternTransform="rotate(45)"><path class="hatch" d="M1.7 0V5"/></pattern></defs>'
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
@@ -72,12 +78,13 @@ def draw_timeline(
         '<svg xmlns="http://www.w3.org/2000/svg" class="timeline" role="group"'
         ' aria-labelledby="timeline-title timeline-desc"'
         ' viewBox="0 0 {width} {height}"><title id="timeline-title">When it happened</title>'
-        '<desc id="timeline-desc">{desc}</desc><g aria-hidden="true">{axes}</g>{bars}</svg>'
+        '<desc id="timeline-desc">{desc}</desc>{hatch}<g aria-hidden="true">{axes}</g>{bars}</svg>'
     ).format(
         width=WIDTH,
         height=HEIGHT,
         desc=f"{total} rows, {refused} refused, in {len(buckets)} stretches of time. Times are in"
         f" {zone}.{' The scale is logarithmic.' if scale.steep else ''}",
+        hatch=_HATCH,
         axes=_counts(scale) + _times(buckets, zone),
         bars=Markup("").join(_bars(buckets, scale, href, zone)),
     )
@@ -148,8 +155,13 @@ def _bar(bucket: Bucket, scale: _Scale, x: float, wide: float) -> Markup:
         high = max(_LEAST, whole * count / bucket.total)
         y -= high
         parts.append(
-            Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}"/>').format(
-                name, _number(x), _number(y), _number(wide), _number(high)
+            Markup('<rect class="{}"{} x="{}" y="{}" width="{}" height="{}"/>').format(
+                name,
+                Markup(' fill="url(#timeline-hatch)"') if name == "refused" else "",
+                _number(x),
+                _number(y),
+                _number(wide),
+                _number(high),
             )
         )
     return Markup("").join(parts)
