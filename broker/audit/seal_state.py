@@ -41,23 +41,26 @@ class SealState:
     note: str | None
     batches: int  # without a checkpoint, at most ``MOST``
     batches_since: datetime | None  # of the oldest of them
-    accesses: int  # rows of what auditors did that no broker has lifted into the trail yet
+    accesses: int  # what auditors did and no broker has lifted into the trail yet; 0: not asked
     accesses_since: datetime | None
 
 
-async def load_seal_state(database: Database) -> SealState:
-    """Return how far the trail is sealed. Raises ``CannotRead``."""
+async def load_seal_state(database: Database, *, accesses: bool = True) -> SealState:
+    """Return how far the trail is sealed. Raises ``CannotRead``.
+
+    ``accesses`` asks for what auditors did, too, which auditors themselves may not read.
+    """
     try:
         connection = await database.connect()
         try:
-            return await _load(connection)
+            return await _load(connection, accesses=accesses)
         finally:
             await connection.close()
     except (NotDurable, *DATABASE_ERRORS) as error:
         raise CannotRead(reason_of(error)) from error
 
 
-async def _load(connection: Any) -> SealState:  # noqa: ANN401 — the driver's
+async def _load(connection: Any, *, accesses: bool) -> SealState:  # noqa: ANN401 — the driver's
     try:
         seal = await load_seal(connection)
     except NotSealed:
@@ -65,7 +68,7 @@ async def _load(connection: Any) -> SealState:  # noqa: ANN401 — the driver's
     # Every batch of an older transaction is sealed, so only newer ones are looked through.
     horizon = await connection.fetchval(_HORIZON) or 0
     waiting = await connection.fetchrow(_WAITING, horizon, MOST)
-    access = await connection.fetchrow(_ACCESS, MOST)
+    access = await connection.fetchrow(_ACCESS, MOST) if accesses else None
     return SealState(
         now=waiting["now"],
         size=0 if seal is None else seal.size,
@@ -73,6 +76,6 @@ async def _load(connection: Any) -> SealState:  # noqa: ANN401 — the driver's
         note=None if seal is None else seal.note,
         batches=waiting["batches"],
         batches_since=waiting["since"],
-        accesses=access["rows"],
-        accesses_since=access["since"],
+        accesses=0 if access is None else access["rows"],
+        accesses_since=None if access is None else access["since"],
     )

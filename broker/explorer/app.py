@@ -9,14 +9,17 @@ from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 from broker.audit.query import CannotRead
+from broker.explorer import links
 from broker.explorer.activity import Activities
 from broker.explorer.admission import Admission
+from broker.explorer.downloads import Downloads
 from broker.explorer.gate import MISSING, Gate
 from broker.explorer.pages import Pages, Trouble, Troubled
 from broker.explorer.question import Unclear
 from broker.explorer.rows import Rows
 from broker.explorer.search import Search
 from broker.explorer.sources import Sources
+from broker.explorer.trail import Trail
 
 _SLOW: Final = frozenset({"QueryCanceledError", "TimeoutError"})
 
@@ -25,9 +28,14 @@ def build_explorer(sources: Sources, admission: Admission, *, address: str) -> G
     """Return the application for whoever sends requests to ``address``, a host and a port."""
     pages = Pages(zone=sources.zone, named=sources.vault is not None)
     rows, activities = Rows(sources, pages), Activities(sources, pages)
+    downloads, trail = Downloads(sources), Trail(sources, pages)
     routes = [
-        Route("/", Search(sources, pages, activities).__call__),
+        Route(links.SEARCH, Search(sources, pages, activities).__call__),
         Route("/timeline", activities.__call__),
+        Route("/export.csv", downloads.commas),
+        Route("/export.jsonl", downloads.lines),
+        Route(links.TRAIL, trail.show),
+        Route(links.VERIFY, trail.verify),
         Route("/rows/{id}", rows.show),
         Route("/rows/{id}/transaction", rows.transaction),
         Route("/rows/{id}/proof", rows.proof),

@@ -1,6 +1,5 @@
 """Where pages read, by what they open and judge it, and where they say that they did."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -44,7 +43,6 @@ class Sources:
         self.recording = Database(means.url, timeout=_PATIENCE, pool_size=1)
         self.reader = RecordReader(self.reading, means.vault)
         self.streaming_reader = RecordReader(self.streaming, means.vault)
-        self.verifying = asyncio.Lock()
         self._by = means.by
         self._recorder: Recorder = _unrecorded
 
