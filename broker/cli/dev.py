@@ -32,6 +32,7 @@ from broker.cli.show import (
     print_token,
 )
 from broker.cli.show_cutoff import print_cut, print_introspected, print_login
+from broker.cli.show_explorer import build_demo_explorer, offered, print_how
 from broker.cli.show_trail import checkpoints_of, tell_the_trail
 from broker.db.engine import Database
 from broker.demo.cutoff import Cut, Introspected
@@ -110,7 +111,9 @@ async def _run(console: Console, *, once: bool, data_dir: Path, policies: Path |
             faults = await _tell(console, stage)
             faults += await tell_the_trail(console, stage)
             _print_verdict(console, faults)
-            if not once:
+            if once:
+                print_how(console, _program(), stage.configuration)
+            else:
                 for number in _SIGNALS:
                     loop.add_signal_handler(number, stop.set)
                 await _serve(console, stage, stop)
@@ -199,14 +202,16 @@ async def _serve(console: Console, stage: Stage, stop: asyncio.Event) -> None:
             checkpoints=checkpoints_of(stage),
         ),
     )
-    print_chapter(console, "serving", "Ctrl-C stops it all")
     failed = asyncio.create_task(stage.broker.failed.wait())
     # A broker without one of its parts is not kept up for looks.
     failed.add_done_callback(lambda _: stop.set())
     try:
-        await asyncio.gather(
-            _show_reloads(console, stage, stop), _show_exchanges(console, stage, stop)
-        )
+        async with build_demo_explorer(stage) as explorer:
+            with offered(console, explorer):
+                print_chapter(console, "serving", "Ctrl-C stops it all")
+                await asyncio.gather(
+                    _show_reloads(console, stage, stop), _show_exchanges(console, stage, stop)
+                )
     finally:
         failed.cancel()
     console.print()

@@ -18,6 +18,10 @@ _BOUNDS: Final = Bounds(
 )
 
 
+class CannotServe(Exception):  # noqa: N818 — an answer to whoever starts it
+    """The port cannot be had; ``str()`` says why."""
+
+
 class Explorer:
     """Serves from ``async with`` on, in the running event loop, until its end."""
 
@@ -37,8 +41,14 @@ class Explorer:
         return f"http://{self.address}{links.OPEN}?link={self._admission.new_link()}"
 
     async def __aenter__(self) -> Self:
-        """Serve. Raises ``OSError`` if the port is taken."""
-        self._listener.bind()
+        """Serve. Raises ``CannotServe``."""
+        try:
+            self._listener.bind()
+        except OSError as error:
+            await self._sources.aclose()
+            raise CannotServe(
+                f"{self.address} cannot be used ({error.strerror}); name another one"
+            ) from error
         self._gate = build_explorer(self._sources, self._admission, address=self.address)
         self._serving = asyncio.create_task(self._listener.serve())
         return self

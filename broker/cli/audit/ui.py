@@ -1,9 +1,7 @@
 """``broker audit ui``: the trail as pages in a browser, for whoever does not live in a terminal."""
 
 import asyncio
-import getpass
 import signal
-import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
@@ -13,6 +11,7 @@ from rich.text import Text
 
 from broker.audit.checkpoint_key import build_origin, load_checkpoint_keys
 from broker.audit.note import VerifierKey
+from broker.cli.audit.public_key import load_public_keys
 from broker.cli.audit.source import (
     Config,
     DatabaseUrl,
@@ -23,10 +22,13 @@ from broker.cli.audit.source import (
     told,
 )
 from broker.cli.console import build_console
-from broker.explorer.server import Explorer
+from broker.cli.explorer import link_terms, links_on_enter, open_browser, print_link, whoever
+from broker.explorer.server import CannotServe, Explorer
 from broker.explorer.sources import Means
 from broker.explorer.times import find_zone
 from broker.settings import find_key_files, load_settings
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 UI_HELP: Final = (
     "Exit codes: **0** stopped as told, **2** could not look, or not serve.\n\n"
@@ -38,10 +40,30 @@ def ui(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0: whichever is free.")
     ] = 0,
-    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the link.")] = False,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Print the link and open nothing.")
+    ] = False,
     timezone: Annotated[
-        str, typer.Option(metavar="ZONE", help="Of times, like `Europe/Berlin`.")
+        str, typer.Option(metavar="ZONE", help="Of all times, like `Europe/Berlin`.")
     ] = "UTC",
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Checkpoints that were kept outside, to verify against: the file of"
+            " `audit.checkpoints.file`, or a folder with the objects of a bucket.",
+            show_default=False,
+        ),
+    ] = None,
+    public_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|KEY",
+            help="The public key of the log, a file or its text, from somebody whom you trust;"
+            " absent: the one of the configuration's key file.",
+            show_default=False,
+        ),
+    ] = None,
     config: Config = None,
     database_url: DatabaseUrl = None,
     key_file: KeyFile = None,
@@ -55,38 +77,41 @@ def ui(
         zone = find_zone(timezone)
         if zone is None:
             raise Unclear("--timezone: no such zone here; write one like Europe/Berlin, or UTC")
+        if checkpoints is not None and not checkpoints.exists():
+            raise Unclear(f"--checkpoints: there is no {checkpoints}")
         vault = find_vault(config, database_url, key_file)
-        keys = () if database_url is not None else _load_keys(config)
+        keys = _load_keys(public_key, config, offline=database_url is not None)
         with find_database(config, database_url) as url:
-            means = Means(url=url, zone=zone, by=_whoever(), vault=vault, keys=keys)
+            means = Means(url, zone, whoever(), vault, keys, checkpoints)
             asyncio.run(_serve(means, port, browse=not no_browser))
 
 
 async def _serve(means: Means, port: int, *, browse: bool) -> None:
     console = build_console()
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in _SIGNALS:
         loop.add_signal_handler(number, stop.set)
     try:
         async with Explorer(means, port=port) as explorer:
-            link = explorer.new_link()
-            console.print(Text(link, "link"), soft_wrap=True)
+            console.print(Text(f"Open this; {link_terms()}:"))
+            link = print_link(console, explorer)
             if browse:
-                await asyncio.to_thread(webbrowser.open, link)
-            await stop.wait()
-    except OSError as error:
-        raise Unclear(f"--port: {port} cannot be used ({error.strerror})") from None
+                await open_browser(link)
+            with links_on_enter(console, explorer) as anybody:
+                more = "Enter prints another link, " if anybody else ""
+                console.print(Text(f"{more}Ctrl-C ends it.", "quiet"))
+                await stop.wait()
+    except CannotServe as error:
+        raise Unclear(f"--port: {error}") from None
 
 
-def _whoever() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "somebody without a name on this machine"
-
-
-def _load_keys(config: Path | None) -> Sequence[VerifierKey]:
+def _load_keys(
+    public_key: str | None, config: Path | None, *, offline: bool
+) -> Sequence[VerifierKey]:
+    if public_key is not None:
+        return load_public_keys(public_key)
+    if offline:
+        return ()
     settings = load_settings(config)
     path = find_key_files(settings).checkpoints
     if path is None or not path.exists():
