@@ -112,7 +112,7 @@ async def _run(console: Console, *, once: bool, data_dir: Path, policies: Path |
             faults += await tell_the_trail(console, stage)
             _print_verdict(console, faults)
             if once:
-                print_how(console, _program(), stage.configuration)
+                print_how(console, _program())
             else:
                 for number in _SIGNALS:
                     loop.add_signal_handler(number, stop.set)

@@ -1,9 +1,7 @@
 """The explorer beside the demo: a link to it, and how to start it once the demo has ended."""
 
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -14,7 +12,6 @@ from rich.text import Text
 from broker.audit.checkpoint_key import build_origin, load_checkpoint_keys
 from broker.audit.vault import load_vault
 from broker.cli.explorer import link_terms, links_on_enter, print_link, whoever
-from broker.cli.show import shown
 from broker.cli.show_trail import checkpoints_of
 from broker.demo.stage import Stage
 from broker.explorer.server import Explorer
@@ -51,11 +48,10 @@ def offered(console: Console, explorer: Explorer) -> Iterator[None]:
         yield
 
 
-def print_how(console: Console, program: str, configuration: Path) -> None:
-    """Print how to look at the same in a browser, once nothing serves it any more."""
-    _print(console, "See it all in a browser:")
-    command = f"{program} audit ui --config {shlex.quote(shown(configuration))}"
-    console.print(Text(command, "link"), soft_wrap=True)
+def print_how(console: Console, program: str) -> None:
+    """Print how to look at it in a browser: what was started has stopped by then."""
+    _print(console, "See it all in a browser: this serves on, and ends with a link.")
+    console.print(Text(f"{program} dev", "link"), soft_wrap=True)
     console.print()
 
 
