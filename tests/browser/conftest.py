@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 from broker.db.embedded import EmbeddedPostgres
 from broker.db.loop import run_apart
@@ -19,6 +19,8 @@ from tests.browser.visitor import Visitor
 from tests.fixtures.postgres import OneDatabase, make_database
 from tests.sealing import KEYS
 
+WITHIN = 20_000  # milliseconds: on a slow machine all of it takes longer
+expect.set_options(timeout=WITHIN)
 NOT_RUN = "not run: there is no Chromium here (make test installs it, or says what to install)"
 
 
@@ -71,6 +73,7 @@ async def visit(chromium: Browser, explorer: Explorer) -> AsyncIterator[Callable
         context = await chromium.new_context(
             **{"viewport": {"width": 1280, "height": 800}} | options
         )
+        context.set_default_timeout(WITHIN)
         visitors.append(await Visitor.enter(context, explorer))
         return visitors[-1]
 

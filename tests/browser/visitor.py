@@ -44,6 +44,10 @@ class Visitor:
         self._status = 200
         return response
 
+    def expect(self, status: int) -> None:
+        """Say that what is done next is answered with this status."""
+        self._status = status
+
     async def text(self, selector: str) -> str:
         """What is written there."""
         return await self.page.locator(selector).first.inner_text()
