@@ -239,11 +239,36 @@ class IssuedToken:
     signed: SignedToken
 
 
+@dataclass(frozen=True, slots=True)
+class ProxyQuestion:
+    """What the token proxy is asked to get from an upstream; the secret is not in it.
+
+    Scopes and parameters are in order of name, each once; all else as it was sent.
+    """
+
+    upstream: str
+    unverified_client_id: str  # what the upstream knows the client as; it alone can tell
+    scopes: tuple[str, ...] = ()
+    audiences: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    parameters: tuple[tuple[str, str], ...] = ()  # further ones, declared for this upstream
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What is recorded of a token that an upstream gave; the token itself is not in it."""
+
+    auth_method: AuthMethod
+    scopes: tuple[str, ...]  # as the upstream says; as asked, if it says nothing
+    expires_in: int | None  # seconds; None: it does not say
+    digest: str  # lower-case hex SHA-256 of the token
+
+
 @dataclass(slots=True)
 class Attempt:
     """What is known of one request so far; whatever becomes of it is recorded from this.
 
-    Of an exchange: of the other two endpoints only refusals, and these have a client or none.
+    Of an exchange: of the other endpoints only refusals, and these have a client or none.
 
     The one value that grows: each step of the pipeline adds what it made.
     """
@@ -251,8 +276,9 @@ class Attempt:
     id: str  # the request id
     source: str
     at: datetime
-    kind: Literal["exchange", "introspection", "revocation"] = "exchange"
+    kind: Literal["exchange", "introspection", "revocation", "proxy"] = "exchange"
     request: TokenExchangeRequest | None = None
+    proxied: ProxyQuestion | None = None  # what the token proxy was asked
     client: Client | None = None  # None: not authenticated
     subject: VerifiedToken | None = None
     actor: VerifiedToken | None = None

@@ -8,6 +8,8 @@ from typing import Final
 
 # RFC 8693 §2.1
 GRANT_TYPE_TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
+# RFC 6749 §4.4.2
+GRANT_TYPE_CLIENT_CREDENTIALS: Final = "client_credentials"
 # RFC 7523 §2.2
 CLIENT_ASSERTION_TYPE_JWT_BEARER: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 

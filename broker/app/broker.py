@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from broker.app.proxying import Proxying, build_proxy_listener
 from broker.app.sealing import Sealing
 from broker.app.wiring import (
     Shared,
@@ -43,7 +44,6 @@ from broker.keys.provider import ProviderUnavailable, Unopenable
 from broker.keys.rotator import Rotator
 from broker.keys.store import KeyStore, StoreUnavailable
 from broker.listener import Listener
-from broker.policy.engine import PolicyEngine
 from broker.replay import ReplayStore, ReplayUnavailable
 from broker.revocation.operator import OperatorRevocation, Survey
 from broker.settings import Settings
@@ -53,7 +53,7 @@ from broker.tokens.store import ReferenceStore, ReferencesUnavailable
 _log = logging.getLogger(__name__)
 
 # What is built once and would be half new after a reload; a change of it asks for a restart.
-_FIXED: Final = ("issuer", "listen", "admin", "database", "keys", "audit", "telemetry")
+_FIXED: Final = ("issuer", "listen", "admin", "database", "keys", "audit", "telemetry", "proxy")
 # After a reload, how long requests that began before it may still ask the old policy engine.
 _LINGER: Final = timedelta(seconds=10)
 _SWEEP: Final = timedelta(minutes=1)
@@ -104,6 +104,7 @@ class Broker:
         self._replay = ReplayStore(self.database)
         self._references = ReferenceStore(self.database)
         self._keyring = _build_keyring(settings, self.database, kek_file, self.trail)
+        self._proxying = Proxying(settings.proxy, trail=self.trail, clock=utc_now)
         self._shared = Shared(
             self._keyring,
             self.ledger,
@@ -111,6 +112,7 @@ class Broker:
             self._replay,
             self._references,
             self.trail,
+            self._proxying.memory,
             build_tls(),
             utc_now,
             self._build_id,
@@ -129,6 +131,7 @@ class Broker:
             jwks=self._keyring.jwks,
             clock=utc_now,
             build_id=self._build_id,
+            with_proxy=settings.proxy.listen is None,
         )
         admin = build_admin_app(
             AdminEndpoints(
@@ -142,6 +145,9 @@ class Broker:
         )
         self._public = Listener(public, host=settings.listen.host, port=settings.listen.port)
         self._admin = Listener(admin, host=settings.admin.host, port=settings.admin.port)
+        self._proxy = build_proxy_listener(
+            settings, current=self._in_force, proxies=self._proxies, build_id=self._build_id
+        )
 
     @property
     def port(self) -> int:
@@ -153,14 +159,19 @@ class Broker:
         """The TCP port for health, metrics and the admin API."""
         return self._admin.port
 
+    @property
+    def proxy_port(self) -> int | None:
+        """The TCP port of the token proxy, if it has one of its own."""
+        return None if self._proxy is None else self._proxy.port
+
     async def start(self) -> None:
         """Serve, at once; ready as soon as what an exchange needs is there.
 
         A database or an issuer that is down is waited for. Raises ``OSError`` for a port that is
         taken, and ``ConfigurationError`` for what will not mend by itself.
         """
-        self._public.bind()
-        self._admin.bind()
+        for listener in self._listeners():
+            listener.bind()
         wired = await asyncio.to_thread(wire, self._settings, self._shared, None)
         await self._check_database()
         self._spawn(self._writer.run(self._ending), "audit-writer")
@@ -174,11 +185,13 @@ class Broker:
         self._spawn(self._keyring.run(self._stop), "keyring")
         self._spawn(self.blocklist.run(self._stop), "blocklist")
         self._spawn(self._sweep(), "sweep")
+        self._spawn(self._proxying.run(self._stop), "proxy")
         self._spawn(self._sealing.run(self._stop), "sealing")
         self._put_in_force(wired)
-        self._spawn(self._public.serve(), "listener")
-        self._spawn(self._admin.serve(), "admin-listener")
-        _log.info("serving", extra={"port": self.port, "admin_port": self.admin_port})
+        for listener in self._listeners():
+            self._spawn(listener.serve(), "listener")
+        ports = {"port": self.port, "admin_port": self.admin_port, "proxy_port": self.proxy_port}
+        _log.info("serving", extra=ports)
 
     async def wait_ready(self, seconds: float = 30.0) -> None:
         """Return once an exchange can succeed. Raises ``TimeoutError``."""
@@ -218,15 +231,15 @@ class Broker:
         # Before the first request is answered by it: what was decided by which rules is on record.
         await self.trail.record("configuration.reload", wired.describe())
         self._put_in_force(wired)
-        self._spawn(_close_later(old.engine), "old-policy-engine", may_end=True)
+        self._spawn(_close_later(old), "old-policy-engine", may_end=True)
         _log.info("configuration reloaded", extra=wired.describe())
 
     async def stop(self) -> None:
         """Finish the requests that are under way, record the end, and close everything."""
         self._stopping = True
-        self._public.stop()
-        self._admin.stop()
-        await _settled(self._named("listener", "admin-listener"))
+        for listener in self._listeners():
+            listener.stop()
+        await _settled(self._named("listener"))
         self._stop.set()
         for task in self._named("issuers", "clients", "old-policy-engine"):
             task.cancel()
@@ -237,7 +250,7 @@ class Broker:
         if self._wired is not None:
             await self._wired.issuers.aclose()
             await self._wired.clients.aclose()
-            await self._wired.engine.aclose()
+            await self._wired.close_engines()
         await self._replay.aclose()
         await self._references.aclose()
         await self.database.aclose()
@@ -284,6 +297,9 @@ class Broker:
             clock=utc_now,
         )
         return OperatorRevocation(survey, self.trail, self.blocklist)
+
+    def _listeners(self) -> list[Listener]:
+        return [one for one in (self._public, self._admin, self._proxy) if one is not None]
 
     def _in_force(self) -> Wired:
         if self._wired is None:  # not possible once it serves
@@ -354,9 +370,9 @@ def _build_keyring(
     return Keyring(store, providers, rotator, algorithms=algorithms_of(settings))
 
 
-async def _close_later(engine: PolicyEngine) -> None:
+async def _close_later(wired: Wired) -> None:
     await asyncio.sleep(_LINGER.total_seconds())
-    await engine.aclose()
+    await wired.close_engines()
 
 
 async def _settled(tasks: set[asyncio.Task[None]]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from broker.app.proxying import wire_proxy
 from broker.audit.commit import AuditTrail
 from broker.blocklist.feed import Blocklist
 from broker.blocklist.store import Ledger
@@ -19,8 +20,10 @@ from broker.keys.keyring import Keyring
 from broker.limits.callers import CallerLimit
 from broker.limits.throttle import FailureThrottle
 from broker.policy.engine import PolicyEngine
-from broker.policy.load import load_engine
+from broker.policy.load import load_engines
 from broker.policy.targets import TargetRegistry
+from broker.proxy.memory import Memory
+from broker.proxy.proxy import TokenProxy
 from broker.replay import ReplayStore
 from broker.revocation.revoke import Revocation
 from broker.settings import Limits, Settings
@@ -40,6 +43,7 @@ class Shared:
     replay: ReplayStore
     references: ReferenceStore
     trail: AuditTrail
+    proxied: Memory
     tls: ssl.SSLContext
     clock: Callable[[], datetime]
     build_id: Callable[[], str]
@@ -53,11 +57,19 @@ class Wired:
     exchange: TokenExchange
     introspection: Introspection
     revocation: Revocation
+    proxy: TokenProxy
     engine: PolicyEngine
+    proxy_engine: PolicyEngine | None  # None: there is no upstream, so nothing to ask it
     issuers: IssuerRegistry
     clients: ClientRegistry
     throttle: FailureThrottle
     callers: CallerLimit
+
+    async def close_engines(self) -> None:
+        """Let go of the policy."""
+        await self.engine.aclose()
+        if self.proxy_engine is not None:
+            await self.proxy_engine.aclose()
 
     def describe(self) -> dict[str, Any]:
         """Return what is worth recording of it: no secret, no key."""
@@ -69,6 +81,7 @@ class Wired:
             "clients": len(settings.clients),
             "targets": len(settings.targets),
             "trusted_issuers": [issuer.issuer for issuer in settings.issuers],
+            "upstreams": [upstream.name for upstream in settings.upstreams],
         }
 
 
@@ -78,7 +91,7 @@ def wire(settings: Settings, shared: Shared, previous: Wired | None) -> Wired:
     What ``previous`` has learnt and is still true stays: fetched keys, counted failures.
     Raises ``ConfigurationError``.
     """
-    engine = load_engine(settings.policy)
+    engine, proxy_engine = load_engines(settings.policy, proxy=bool(settings.upstreams))
     issuers = IssuerRegistry(
         settings.issuers,
         own=settings.issuer,
@@ -135,8 +148,18 @@ def wire(settings: Settings, shared: Shared, previous: Wired | None) -> Wired:
         feed=shared.blocklist,
         trail=shared.trail,
     )
+    proxy = wire_proxy(
+        settings,
+        proxy_engine or engine,  # without an upstream it is never asked
+        throttle=throttle,
+        trail=shared.trail,
+        memory=shared.proxied,
+        tls=shared.tls,
+        previous=None if previous is None else previous.proxy,
+    )
     return Wired(
-        settings, exchange, introspection, revocation, engine, issuers, clients, throttle, callers
+        *(settings, exchange, introspection, revocation, proxy, engine, proxy_engine),
+        *(issuers, clients, throttle, callers),
     )
 
 

@@ -20,11 +20,20 @@ from broker.audit.outcome import (
     build_issued,
     build_refused,
 )
+from broker.audit.proxied import Label, build_fetched, build_hits
 from broker.audit.queue import AlreadyClaimed, AuditUnavailable
 from broker.audit.store import Claim
 from broker.audit.vault import Vault
 from broker.audit.writer import AuditWriter
-from broker.domain import Attempt, IssuedToken, Reference, SignedToken, VerifiedToken
+from broker.domain import (
+    Attempt,
+    Fetched,
+    IssuedToken,
+    ProxyQuestion,
+    Reference,
+    SignedToken,
+    VerifiedToken,
+)
 from broker.errors import CommitRejected, Reason
 from broker.replay import claim_key
 from broker.telemetry import meter
@@ -92,6 +101,29 @@ class AuditTrail:
             _counted.add(1)
             return
         await self._refuse(attempt, reason)
+
+    async def record_fetched(
+        self, attempt: Attempt, question: ProxyQuestion, fetched: Fetched
+    ) -> None:
+        """Return once it is durable that an upstream gave this token: only then may it leave.
+
+        Raises ``CommitRejected``: ``audit.unavailable``.
+        """
+        await self._append(
+            build_fetched(
+                *(attempt, question, fetched),
+                id=self._build_id(),
+                issuer=self._issuer,
+                vault=self._vault,
+            )
+        )
+
+    async def record_hits(self, hits: Mapping[Label, int], *, since: datetime) -> None:
+        """Return once it is durable how often kept tokens were used.
+
+        Raises ``CommitRejected``: ``audit.unavailable``.
+        """
+        await self._append(build_hits(hits, id=self._build_id(), since=since, until=self._clock()))
 
     async def record(
         self,

@@ -18,6 +18,7 @@ from broker.audit.event import (
     render_texts,
     render_time,
 )
+from broker.audit.proxied import describe_question
 from broker.audit.vault import Vault
 from broker.domain import (
     Attempt,
@@ -191,6 +192,8 @@ def _exchange(
         "parent": _parent(subject) if subject else None,
         "personal": personal,
     }
+    if attempt.proxied is not None:
+        record["asked"] = describe_question(attempt.proxied)
     if delegation is not None:
         record["depth"] = delegation.depth
         record["reenters"] = delegation.reenters

@@ -1,5 +1,6 @@
 """``broker policy``: build, test and check the rules that decide."""
 
+import re
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -29,7 +30,7 @@ from broker.settings import Settings, load_settings
 
 FAILED: Final = 1
 _FOLDER: Final = Path("policies")
-_INPUT_SCHEMA: Final = b"schema.input"
+_INPUT_SCHEMA: Final = re.compile(rb"\bschema\.(proxy_)?input\b")
 
 app = typer.Typer(
     rich_markup_mode="markdown",
@@ -147,7 +148,7 @@ def _check_folder(folder: Path) -> Iterator[Finding]:
     silent = [
         name
         for name, text in take_snapshot(folder).items()
-        if name.endswith(".rego") and _INPUT_SCHEMA not in text
+        if name.endswith(".rego") and _INPUT_SCHEMA.search(text) is None
     ]
     if schemas.is_dir() and silent:
         yield warning(

@@ -61,7 +61,7 @@ def read_credentials(credentials: Credentials) -> PresentedSecret | PresentedAss
 
     client_id = credentials.unverified_client_id
     if headers:
-        presented = _read_basic(headers[0])
+        presented = _presented(*read_basic(headers[0]))
         # (2) RFC 6749 §3.2.1. Compared before the secret is: it says nothing about the secret.
         if client_id is not None and client_id != presented.unverified_client_id:
             raise AuthenticationRejected(Reason.CLIENT_ID_MISMATCH)
@@ -75,30 +75,47 @@ def read_credentials(credentials: Credentials) -> PresentedSecret | PresentedAss
     return PresentedAssertion(assertion, client_id)
 
 
-def _read_basic(header: str) -> PresentedSecret:
-    """Return id and secret of a Basic header, each form-decoded. RFC 6749 §2.3.1, RFC 7617 §2."""
+def read_basic(header: str) -> tuple[bytes, bytes]:
+    """Return id and secret of a Basic header as they were sent, not yet decoded. RFC 7617 §2.
+
+    Raises ``AuthenticationRejected``: ``client.credentials_malformed``.
+    """
     match = _BASIC.fullmatch(header)
     if match is None:
         raise AuthenticationRejected(Reason.CLIENT_CREDENTIALS_MALFORMED)
     try:
         decoded = base64.b64decode(match[1], validate=True)
-        client_id, colon, secret = decoded.partition(b":")
-        presented = PresentedSecret(
-            AuthMethod.CLIENT_SECRET_BASIC, _form_decode(client_id), _form_decode(secret)
-        )
-    except (binascii.Error, ValueError) as error:
+    except binascii.Error as error:
         raise AuthenticationRejected(Reason.CLIENT_CREDENTIALS_MALFORMED) from error
-    if not colon or not presented.unverified_client_id:
+    client_id, colon, secret = decoded.partition(b":")
+    if not colon or not client_id:
         raise AuthenticationRejected(Reason.CLIENT_CREDENTIALS_MALFORMED)
-    return presented
+    return client_id, secret
+
+
+def form_decode(encoded: bytes) -> str:
+    """Return the text of a form-encoded value, decoded once. RFC 6749 §2.3.1.
+
+    What is not encoded decodes to itself in the charset of ids and generated secrets, so libraries
+    that encode and libraries that do not mean the same.
+
+    Raises ``AuthenticationRejected``: ``client.credentials_malformed``.
+    """
+    try:
+        return _form_decode(encoded)
+    except ValueError as error:
+        raise AuthenticationRejected(Reason.CLIENT_CREDENTIALS_MALFORMED) from error
+
+
+def _presented(client_id: bytes, secret: bytes) -> PresentedSecret:
+    """Return id and secret of a Basic header, each form-decoded. RFC 6749 §2.3.1."""
+    return PresentedSecret(
+        AuthMethod.CLIENT_SECRET_BASIC, form_decode(client_id), form_decode(secret)
+    )
 
 
 def _form_decode(encoded: bytes) -> str:
-    """Return the text of a form-encoded value, decoded once.
-
-    What is not encoded decodes to itself in the charset of ids and generated secrets, so libraries
-    that encode and libraries that do not mean the same. Raises ``ValueError``.
-    """
+    """Return the text, or raise ``ValueError``."""
     # Strictly: whoever reads "%zz" leniently reads another secret than whoever does not.
     if encoded.count(b"%") != len(_ESCAPE.findall(encoded)):
         raise ValueError("a percent sign without two hex digits")

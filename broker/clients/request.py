@@ -83,8 +83,7 @@ def read_parameters(
 
     Raises ``ParseRejected`` with a reason ``request.…``.
     """
-    _require_one_form(raw)  # (1)
-    once, often = _sort(parse_form(raw.body), single | _CREDENTIALS, repeatable)  # (2), (3)
+    once, often = _sort(read_form(raw), single | _CREDENTIALS, repeatable)  # (1), (2), (3)
     return Parameters(
         once,
         often,
@@ -96,6 +95,15 @@ def read_parameters(
             unverified_client_assertion_type=once.get("client_assertion_type"),
         ),
     )
+
+
+def read_form(raw: RawRequest) -> list[tuple[str, str]]:
+    """Return every parameter of the one form in their order, repeated and empty ones too.
+
+    Raises ``ParseRejected`` with a reason ``request.…``.
+    """
+    _require_one_form(raw)
+    return parse_form(raw.body)
 
 
 def _require_one_form(raw: RawRequest) -> None:

@@ -61,7 +61,7 @@ audit_event = Table(
     PrimaryKeyConstraint("writer", "seq", "at"),
     CheckConstraint(
         "kind IN ('exchange', 'introspection', 'revocation', 'refusals', 'administration',"
-        " 'writer', 'alert')",
+        " 'writer', 'alert', 'proxy', 'hits')",
         "kind",
     ),
     CheckConstraint("outcome IN ('issued', 'refused', 'done')", "outcome"),

@@ -21,6 +21,7 @@ from broker.endpoints.metadata import (
     metadata_endpoint,
     metadata_paths,
 )
+from broker.endpoints.proxy import PROXY_PATH, Proxy, ProxyEndpoint
 from broker.endpoints.revoke import RevocationEndpoint
 from broker.endpoints.source import Networks
 from broker.endpoints.token import TokenEndpoint
@@ -42,6 +43,8 @@ class InForce(Protocol):
     def introspection(self) -> Introspection: ...  # noqa: D102 — likewise
     @property
     def revocation(self) -> Revocation: ...  # noqa: D102 — likewise
+    @property
+    def proxy(self) -> Proxy: ...  # noqa: D102 — likewise
 
 
 def build_public_app(
@@ -52,8 +55,12 @@ def build_public_app(
     jwks: Callable[[], PublishedJwks],
     clock: Callable[[], datetime],
     build_id: Callable[[], str],
+    with_proxy: bool,
 ) -> Edge:
-    """Return the application that clients reach, at the path of ``issuer``."""
+    """Return the application that clients reach, at the path of ``issuer``.
+
+    ``with_proxy``: the token proxy has no address of its own.
+    """
     path = urlsplit(issuer).path
     metadata = metadata_endpoint(issuer)
     routes = [
@@ -69,7 +76,22 @@ def build_public_app(
         Route(path + JWKS_PATH, jwks_endpoint(jwks), methods=["GET"]),
         *(Route(where, metadata, methods=["GET"]) for where in metadata_paths(issuer)),
     ]
+    if with_proxy:
+        routes.append(_proxy_route(path, current, proxies, clock))
     return Edge(_exact(routes), build_id=build_id)
+
+
+def build_proxy_app(
+    issuer: str,
+    *,
+    current: Callable[[], InForce],
+    proxies: Callable[[], Networks],
+    clock: Callable[[], datetime],
+    build_id: Callable[[], str],
+) -> Edge:
+    """Return the token proxy alone, for an address of its own; its paths are the same."""
+    path = urlsplit(issuer).path
+    return Edge(_exact([_proxy_route(path, current, proxies, clock)]), build_id=build_id)
 
 
 def build_admin_app(endpoints: AdminEndpoints, *, build_id: Callable[[], str]) -> Edge:
@@ -94,6 +116,15 @@ def load_bearer(path: Path | None) -> Bearer | None:
             f"admin.token_file: {path} holds fewer than {_LEAST_TOKEN} characters; {make}"
         )
     return Bearer(token)
+
+
+def _proxy_route(
+    path: str,
+    current: Callable[[], InForce],
+    proxies: Callable[[], Networks],
+    clock: Callable[[], datetime],
+) -> Route:
+    return Route(path + PROXY_PATH, ProxyEndpoint(lambda: current().proxy, proxies, clock))
 
 
 def _exact(routes: list[Route]) -> Router:

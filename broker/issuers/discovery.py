@@ -1,4 +1,4 @@
-"""Where an issuer's own metadata says its keys are. RFC 8414 §3, OpenID Discovery §4."""
+"""Where an issuer's own metadata says its keys, or its tokens, are. RFC 8414 §3, OpenID §4."""
 
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
@@ -27,6 +27,18 @@ async def fetch_jwks_uri(issuer: str, fetcher: GuardedFetcher) -> str:
 
     Raises ``FetchFailed``.
     """
+    return await _fetch_url(issuer, "jwks_uri", FetchFault.FOREIGN_JWKS_URI, fetcher)
+
+
+async def fetch_token_endpoint(issuer: str, fetcher: GuardedFetcher) -> str:
+    """Return the ``token_endpoint`` of an issuer, likewise.
+
+    Raises ``FetchFailed``.
+    """
+    return await _fetch_url(issuer, "token_endpoint", FetchFault.FOREIGN_ENDPOINT, fetcher)
+
+
+async def _fetch_url(issuer: str, member: str, foreign: FetchFault, fetcher: GuardedFetcher) -> str:
     body = await _fetch_metadata(issuer, fetcher)
     try:
         metadata = parse_json(body)
@@ -37,14 +49,14 @@ async def fetch_jwks_uri(issuer: str, fetcher: GuardedFetcher) -> str:
     # RFC 8414 §3.3, code point by code point: else one issuer could speak for another (mix-up).
     if metadata.get("issuer") != issuer:
         raise FetchFailed(FetchFault.ISSUER_MISMATCH)
-    jwks_uri = metadata.get("jwks_uri")
-    if not isinstance(jwks_uri, str):
+    url = metadata.get(member)
+    if not isinstance(url, str):
         raise FetchFailed(FetchFault.NOT_METADATA)
     # A URL that was learnt leads nowhere but where the configured one led (ATK-ISS-02,
-    # ATK-SSRF-01). Keys on another host are configured as ``jwks_uri``.
-    if not _same_origin(jwks_uri, issuer):
-        raise FetchFailed(FetchFault.FOREIGN_JWKS_URI)
-    return jwks_uri
+    # ATK-SSRF-01). One on another host is configured by itself.
+    if not _same_origin(url, issuer):
+        raise FetchFailed(foreign)
+    return url
 
 
 async def _fetch_metadata(issuer: str, fetcher: GuardedFetcher) -> bytes:

@@ -1,12 +1,13 @@
 """Requests that cannot be led astray: bounded in size and time, to an address that was checked.
 
-What holds when ``fetch`` or ``ask`` returns (ATK-SSRF-01, ATK-SSRF-03, RFC 8725 §3.10):
+What holds when ``fetch``, ``ask`` or ``submit`` returns (ATK-SSRF-01, ATK-SSRF-03, RFC 8725 §3.10):
 
 (1) the URL is https, without credentials or fragment; plain http only to loopback, if allowed;
 (2) every address of its host is public, or private ones are allowed for it;
 (3) the connection went to one of exactly those addresses: no second look-up could change them;
 (4) the certificate is that of the URL's host, TLS is 1.2 or newer (RFC 8414 §6.1);
-(5) the answer is 200, not encoded, JSON by its media type, and within the bounds.
+(5) the answer is 200, not encoded, JSON by its media type, and within the bounds; one to
+    ``submit`` may have another status, no redirect, and then what is not JSON is not read.
 
 Nothing is followed, retried elsewhere or read from the environment (no proxies). A connection is
 for one request, and what is asked with credentials is sent only over one that (3) and (4) hold for.
@@ -31,6 +32,7 @@ from broker.issuers.address import is_loopback, is_public
 
 MAX_DOCUMENT: Final = 256 * 1024  # bytes
 MAX_ANSWER: Final = 16 * 1024  # bytes, of what is asked about one token
+MAX_REPLY: Final = 64 * 1024  # bytes, of what is answered to a form
 FETCH_DEADLINE: Final = 3.0  # seconds, for everything from the look-up of the name on
 _CONNECT_DEADLINE: Final = 1.0  # seconds an address: leaves time for the next one
 _MAX_ADDRESSES: Final = 3
@@ -58,6 +60,7 @@ class FetchFault(StrEnum):
     NOT_METADATA = "not_metadata"
     ISSUER_MISMATCH = "issuer_mismatch"
     FOREIGN_JWKS_URI = "foreign_jwks_uri"
+    FOREIGN_ENDPOINT = "foreign_endpoint"
     NOT_AN_ANSWER = "not_an_answer"
     NOT_ASKED = "not_asked"
     BUSY = "busy"
@@ -69,6 +72,15 @@ class Document:
 
     body: bytes
     date: datetime | None  # RFC 9110 §6.6.1; to the second, and None where it is not said
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What an endpoint answered to a form: an error as much as what was asked for."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)  # names in lower case
+    body: bytes = field(repr=False)  # JSON by its media type, or empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +106,7 @@ class _Message:
     max_answer: int  # bytes
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes | None = field(default=None, repr=False)
+    any_status: bool = False  # an error is an answer
 
 
 _GET: Final = _Message("GET", "application/json, application/jwk-set+json", MAX_DOCUMENT)
@@ -134,11 +147,13 @@ class GuardedFetcher:
         *,
         allow_private_network: bool = False,
         resolve: Resolve = resolve_name,
+        deadline: float = FETCH_DEADLINE,
     ) -> None:
         """``allow_private_network``: also private addresses, and plain http on loopback."""
         self._tls = tls
         self._private = allow_private_network
         self._resolve = resolve
+        self._deadline = deadline
 
     async def fetch(self, url: str) -> bytes:
         """Return the body of a JSON document.
@@ -167,15 +182,26 @@ class GuardedFetcher:
         asked = _Message("POST", "application/json", MAX_ANSWER, headers, body)
         return (await self._send(url, asked)).body
 
+    async def submit(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+        """Send a form that is encoded already; return what is answered, whatever its status.
+
+        Raises ``FetchFailed``, whose cause may hold what was sent: it is not for keeping.
+        """
+        submitted = _Message("POST", "application/json", MAX_REPLY, headers, body, any_status=True)
+        return await self._exchange(url, submitted)
+
     async def _send(self, url: str, message: _Message) -> Document:
+        return _document(await self._exchange(url, message))
+
+    async def _exchange(self, url: str, message: _Message) -> Reply:
         parts = _checked_url(url, private=self._private)  # (1)
         try:
-            async with asyncio.timeout(FETCH_DEADLINE):
+            async with asyncio.timeout(self._deadline):
                 return await self._try_each(parts, message)
         except TimeoutError as error:
             raise FetchFailed(FetchFault.TIMEOUT) from error
 
-    async def _try_each(self, parts: SplitResult, message: _Message) -> Document:
+    async def _try_each(self, parts: SplitResult, message: _Message) -> Reply:
         fault = FetchFault.UNREACHABLE
         for address in await self._addresses(parts):
             try:
@@ -204,7 +230,7 @@ class GuardedFetcher:
             raise FetchFailed(FetchFault.ADDRESS_NOT_ALLOWED)
         return found[:_MAX_ADDRESSES]
 
-    async def _read(self, parts: SplitResult, address: str, message: _Message) -> Document:
+    async def _read(self, parts: SplitResult, address: str, message: _Message) -> Reply:
         # (3) The URL names the address, so that the library has no name left to look up;
         # (4) the host is still what the certificate and the Host header are about.
         literal = f"[{address}]" if ":" in address else address
@@ -214,7 +240,7 @@ class GuardedFetcher:
             transport=transport,
             trust_env=False,
             follow_redirects=False,
-            timeout=httpx.Timeout(FETCH_DEADLINE, connect=_CONNECT_DEADLINE),
+            timeout=httpx.Timeout(self._deadline, connect=_CONNECT_DEADLINE),
         )
         async with (
             client,
@@ -232,9 +258,10 @@ class GuardedFetcher:
                 extensions={"sni_hostname": parts.hostname},
             ) as response,
         ):
-            _check_head(response)
-            body = await _bounded_body(response, message.max_answer)
-            return Document(body, _date(response))
+            _check_head(response, any_status=message.any_status)
+            readable = response.status_code == httpx.codes.OK or _is_json(response)
+            body = await _bounded_body(response, message.max_answer) if readable else b""
+            return Reply(response.status_code, dict(response.headers), body)
 
 
 def _checked_url(url: str, *, private: bool) -> SplitResult:
@@ -265,27 +292,36 @@ def _connect_fault(error: BaseException | None) -> FetchFault:
     return FetchFault.UNREACHABLE
 
 
-def _check_head(response: httpx.Response) -> None:
+def _check_head(response: httpx.Response, *, any_status: bool) -> None:
     """(5) Before a byte of the body is read."""
     if response.is_redirect:
         raise FetchFailed(FetchFault.REDIRECT)
-    if response.status_code != httpx.codes.OK:
+    good = response.status_code == httpx.codes.OK
+    if not good and not any_status:
         raise FetchFailed(FetchFault.STATUS)
-    media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json" and not (
-        media_type.startswith("application/") and media_type.endswith("+json")
-    ):
+    if good and not _is_json(response):
         raise FetchFailed(FetchFault.CONTENT_TYPE)
     # We asked for none, and so a small answer cannot unfold into a large one.
     if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise FetchFailed(FetchFault.CONTENT_ENCODING)
 
 
-def _date(response: httpx.Response) -> datetime | None:
+def _is_json(response: httpx.Response) -> bool:
+    media_type: str = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return media_type == "application/json" or (
+        media_type.startswith("application/") and media_type.endswith("+json")
+    )
+
+
+def _document(reply: Reply) -> Document:
+    return Document(reply.body, _date(reply.headers))
+
+
+def _date(headers: Mapping[str, str]) -> datetime | None:
     try:
-        date = parsedate_to_datetime(response.headers["date"])
+        date = parsedate_to_datetime(headers["date"])
         # What a cache has kept is as old as it says. RFC 9111 §5.1.
-        age = int(response.headers.get("age", "0")[:9])
+        age = int(headers.get("age", "0")[:9])
         return date + timedelta(seconds=age) if date.tzinfo is not None else None
     except (KeyError, ValueError, OverflowError):
         return None

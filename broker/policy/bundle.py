@@ -3,7 +3,8 @@
 What holds of a ``Bundle``:
 
 (1) it was compiled from one snapshot of the folder, whatever was written meanwhile;
-(2) it decides ``broker/exchange/decision``;
+(2) it decides ``broker/exchange/decision``, and ``broker/proxy/decision`` if its folder has that
+    package: a policy without it allows the token proxy nothing;
 (3) it needs no built-in of its host. None is provided, not even the harmless ``sprintf``: two
     implementations of one function are two policies. So ``time.now_ns``, ``http.send``,
     ``rand.intn`` and their like are refused by name when the bundle is built, never when somebody
@@ -18,6 +19,7 @@ row names the same policy whichever engine decided.
 import gzip
 import hashlib
 import io
+import re
 import tarfile
 import tempfile
 import zlib
@@ -32,9 +34,15 @@ from opapywasm.errors import OpaWasmError
 
 from broker.errors import ConfigurationError
 from broker.policy.compiler import DEADLINE, compile_bundle, find_calls, find_opa
-from broker.policy.engine import ENTRYPOINT
+from broker.policy.engine import ENTRYPOINT, PROXY_ENTRYPOINT
 from broker.policy.guest import MAX_DATA, compile_module, read_metadata
-from broker.policy.snapshot import MAX_BYTES, MAX_FILES, take_snapshot, write_snapshot
+from broker.policy.snapshot import (
+    MAX_BYTES,
+    MAX_FILES,
+    Snapshot,
+    take_snapshot,
+    write_snapshot,
+)
 
 __all__ = ["Bundle", "build_bundle", "find_opa", "load_bundle", "render_archive"]
 
@@ -42,6 +50,9 @@ _WASM: Final = "policy.wasm"
 _DATA: Final = "data.json"
 _MANIFEST: Final = ".manifest"
 _MAX_ARCHIVE: Final = 2 * MAX_BYTES  # the folder, and what was compiled from it
+_PROXY_PACKAGE: Final = re.compile(
+    rb"^\s*package\s+(?:data\.)?broker\.proxy\s*(?:#.*)?$", re.MULTILINE
+)
 _SEAL: Final = "broker.revision"  # in the manifest's metadata: only what we built has it
 
 
@@ -65,7 +76,7 @@ def build_bundle(folder: Path, *, opa: Path | None = None, deadline: float = DEA
     with tempfile.TemporaryDirectory(prefix="broker-policy-") as name:
         root, archive = Path(name, "root"), Path(name, "bundle.tar.gz")
         write_snapshot(snapshot, root)
-        compile_bundle(compiler, root, archive, ENTRYPOINT, folder, deadline=deadline)
+        compile_bundle(compiler, root, archive, _entrypoints(snapshot), folder, deadline=deadline)
         modules = {name: text for name, text in snapshot.items() if name.endswith(".rego")}
         bundle, _ = _read_archive(archive, folder, modules)
         missing = _missing_builtins(bundle, folder)
@@ -103,7 +114,10 @@ def render_archive(bundle: Bundle, engine: Literal["wasm", "opa"]) -> bytes:
         "metadata": {_SEAL: bundle.revision},
     }
     if engine == "wasm":
-        manifest["wasm"] = [{"entrypoint": ENTRYPOINT, "module": f"/{_WASM}"}]
+        decided, _ = read_metadata(compile_module(bundle.wasm))
+        manifest["wasm"] = [
+            {"entrypoint": entrypoint, "module": f"/{_WASM}"} for entrypoint in sorted(decided)
+        ]
         files = {_DATA: bundle.data, _WASM: bundle.wasm}
     else:
         files = {_DATA: bundle.data, **bundle.modules}
@@ -158,6 +172,13 @@ def _members(path: Path) -> Iterable[tuple[str, bytes]]:
             content = archive.extractfile(member) if member.isreg() else None
             if content is not None:
                 yield member.name.removeprefix("./").lstrip("/"), content.read()
+
+
+def _entrypoints(snapshot: Snapshot) -> tuple[str, ...]:
+    has_proxy = any(
+        _PROXY_PACKAGE.search(text) for name, text in snapshot.items() if name.endswith(".rego")
+    )
+    return (ENTRYPOINT, PROXY_ENTRYPOINT) if has_proxy else (ENTRYPOINT,)
 
 
 def _digest(contents: Iterable[tuple[str, bytes]]) -> str:

@@ -71,7 +71,13 @@ def run_opa(
 
 
 def compile_bundle(
-    opa: Path, root: Path, archive: Path, entrypoint: str, shown: Path, *, deadline: float
+    opa: Path,
+    root: Path,
+    archive: Path,
+    entrypoints: Sequence[str],
+    shown: Path,
+    *,
+    deadline: float,
 ) -> None:
     """Compile the bundle root to a bundle with WebAssembly. ``shown`` is what errors call it."""
     # -b: without it the schemas would be read as data. In the root and by ``.``: the paths that
@@ -79,7 +85,8 @@ def compile_bundle(
     ended = run_opa(
         opa,
         [
-            *("build", "-t", "wasm", "-e", entrypoint, "--ignore", "*_test.rego"),
+            *("build", "-t", "wasm", "--ignore", "*_test.rego"),
+            *(option for entrypoint in entrypoints for option in ("-e", entrypoint)),
             *("-o", str(archive), "-b", "."),
         ],
         folder=root,

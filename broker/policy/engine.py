@@ -10,7 +10,8 @@ from typing import Final, Protocol
 from broker.domain import Evaluation
 from broker.telemetry import meter
 
-ENTRYPOINT: Final = "broker/exchange/decision"  # the only question that is ever asked
+ENTRYPOINT: Final = "broker/exchange/decision"  # what every policy decides
+PROXY_ENTRYPOINT: Final = "broker/proxy/decision"  # what one decides where there is a token proxy
 MAX_INPUT: Final = 1024 * 1024  # bytes; a request and its tokens cannot add up to a fifth of it
 MAX_OUTPUT: Final = 64 * 1024  # bytes
 

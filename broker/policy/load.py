@@ -1,7 +1,9 @@
-"""The policy engine that the configuration asks for."""
+"""The policy engines that the configuration asks for: one for each question."""
 
-from broker.policy.bundle import build_bundle, load_bundle
-from broker.policy.engine import PolicyEngine
+from broker.errors import ConfigurationError
+from broker.policy.bundle import Bundle, build_bundle, load_bundle
+from broker.policy.engine import PROXY_ENTRYPOINT, PolicyEngine
+from broker.policy.guest import compile_module, read_metadata
 from broker.policy.opa import OpaEngine
 from broker.policy.wasm import WasmEngine
 from broker.settings import Policy
@@ -13,8 +15,37 @@ def load_engine(policy: Policy) -> PolicyEngine:
     Raises ``ConfigurationError`` if the policy cannot be used. An OPA server that is down is no
     such error: the engine is unavailable until it is back.
     """
+    return load_engines(policy, proxy=False)[0]
+
+
+def load_engines(policy: Policy, *, proxy: bool) -> tuple[PolicyEngine, PolicyEngine | None]:
+    """Return the engine for exchanges and, if that is asked for, the one for the token proxy.
+
+    Both have one policy, of one moment. Raises ``ConfigurationError`` as above, also if there is
+    to be a token proxy and the policy does not decide about it.
+    """
     if policy.engine == "opa":
         assert policy.url is not None  # noqa: S101 — the settings have refused it
-        return OpaEngine(policy.url, deadline=policy.deadline)
+        exchange = OpaEngine(policy.url, deadline=policy.deadline)
+        if not proxy:
+            return exchange, None
+        return exchange, OpaEngine(
+            policy.url, deadline=policy.deadline, entrypoint=PROXY_ENTRYPOINT
+        )
     bundle = build_bundle(policy.path) if policy.path.is_dir() else load_bundle(policy.path)
-    return WasmEngine(bundle, deadline=policy.deadline)
+    if not proxy:
+        return WasmEngine(bundle, deadline=policy.deadline), None
+    _require_proxy(bundle, policy)
+    return (
+        WasmEngine(bundle, deadline=policy.deadline),
+        WasmEngine(bundle, deadline=policy.deadline, entrypoint=PROXY_ENTRYPOINT),
+    )
+
+
+def _require_proxy(bundle: Bundle, policy: Policy) -> None:
+    decided, _ = read_metadata(compile_module(bundle.wasm))
+    if PROXY_ENTRYPOINT not in decided:
+        raise ConfigurationError(
+            f"policy.path: {policy.path} does not decide {PROXY_ENTRYPOINT}, and there are"
+            " upstreams; copy policies/broker/proxy of the stock policy into it"
+        )

@@ -2,7 +2,7 @@
 
 What holds when ``evaluate`` returns (drill 5, CVE-2025-46569):
 
-(1) the path is a constant: nothing of a request is ever in the URL;
+(1) the path is fixed at the start: nothing of a request is ever in the URL;
 (2) the server answered 200 with JSON within the deadline, which counts connecting as well, and
     within ``MAX_ANSWER``; no redirect was followed and no proxy of the environment used;
 (3) an answer without ``result`` is an undefined decision, never an empty one;
@@ -44,9 +44,6 @@ _OLDEST: Final = (1, 4, 0)
 _PROVED_FOR: Final = 5.0  # seconds that an answer proves the server to be there
 _CONNECTIONS: Final = 128  # more decisions at a time wait for one, within their deadline
 _MAX_NAME: Final = 256  # characters of a revision or decision id
-_QUESTION: Final = f"/data/{ENTRYPOINT}?provenance=true"
-# Of the package, not of the decision: it is there even if nothing is decided without an input.
-_PROBE: Final = f"/data/{ENTRYPOINT.rpartition('/')[0]}?provenance=true"
 
 _gauge = meter.create_gauge(
     "broker.policy.circuit", description="0 the policy server is asked, 1 it is tried, 2 it is not."
@@ -61,10 +58,17 @@ class OpaEngine:
         url: str,
         *,
         deadline: timedelta = DEADLINE,
+        entrypoint: str = ENTRYPOINT,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = _Client(url, deadline.total_seconds())
-        self._circuit = Circuit(monotonic, report=_gauge.set)
+        self._question = f"/data/{entrypoint}?provenance=true"
+        # Of the package, not of the decision: it is there even if nothing is decided without an
+        # input.
+        self._probed = f"/data/{entrypoint.rpartition('/')[0]}?provenance=true"
+        # One server has one gauge, and the engine that exchanges ask says how it is.
+        report = _gauge.set if entrypoint == ENTRYPOINT else lambda _: None
+        self._circuit = Circuit(monotonic, report=report)
         self._monotonic = monotonic
         self._revision = UNVERSIONED
         self._proved_at: float | None = None  # None: it has not answered yet
@@ -97,7 +101,7 @@ class OpaEngine:
         if len(input) > MAX_INPUT:
             count_fault("opa", "input")
             return Evaluation(self._revision, input, None)
-        body, answer = await self._ask(_QUESTION, input)
+        body, answer = await self._ask(self._question, input)
         if len(body) > MAX_OUTPUT:
             count_fault("opa", "output")
         output = UNREADABLE if len(body) > MAX_OUTPUT else answer.get("result")
@@ -153,7 +157,7 @@ class OpaEngine:
 
     async def _prove(self) -> None:
         with suppress(PolicyUnavailable):
-            _, answer = await self._ask(_PROBE, b"{}")
+            _, answer = await self._ask(self._probed, b"{}")
             if answer.get("result") is None:
                 self._proved_at = None  # it is there, and has no policy for us
 

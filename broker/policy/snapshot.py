@@ -17,7 +17,7 @@ MAX_FILES: Final = 2000
 MAX_BYTES: Final = 16 * 1024 * 1024  # of all of them
 _MANIFEST: Final = ".manifest"
 # How a package is named, and below it exactly one more name.
-_RULES: Final = re.compile(rb"\s*package\s+(?:data\.)?broker\s*\.\s*rules\b([^#]*)")
+_RULES: Final = re.compile(rb"\s*package\s+(?:data\.)?broker\s*\.\s*((?:proxy_)?rules)\b([^#]*)")
 _SEGMENT: Final = re.compile(rb"\s*\.\s*\w+\s*|\s*\[\s*\"[^\"]*\"\s*\]\s*")
 _DATA: Final = frozenset({"data.json", "data.yaml", "data.yml"})
 
@@ -62,10 +62,11 @@ def _check_rules(files: Snapshot, folder: Path) -> None:
     for name, content in files.items():
         for number, line in enumerate(content.splitlines() if name.endswith(".rego") else (), 1):
             match = _RULES.match(line)
-            if match is not None and _SEGMENT.fullmatch(match[1]) is None:
+            if match is not None and _SEGMENT.fullmatch(match[2]) is None:
+                parent = f"broker.{match[1].decode()}"
                 raise ConfigurationError(
                     f"{folder / name}:{number}: rules of your own are packages directly below"
-                    " broker.rules, like broker.rules.office_hours; this one would not be asked"
+                    f" {parent}, like {parent}.office_hours; this one would not be asked"
                 )
 
 

@@ -37,13 +37,18 @@ DEADLINE: Final = timedelta(milliseconds=50)
 class WasmEngine:
     """A ``PolicyEngine`` over one bundle. A decision never yields, so none overlaps another."""
 
-    def __init__(self, bundle: Bundle, *, deadline: timedelta = DEADLINE) -> None:
-        """Raise ``ConfigurationError`` if the module or its data cannot be loaded."""
+    def __init__(
+        self, bundle: Bundle, *, deadline: timedelta = DEADLINE, entrypoint: str = ENTRYPOINT
+    ) -> None:
+        """Raise ``ConfigurationError`` if the module or its data cannot be loaded.
+
+        ``entrypoint`` is the question: whoever has two of them has two engines.
+        """
         self._revision = bundle.revision
         self._data = bundle.data
         try:
             self._module = compile_module(bundle.wasm)
-            self._entrypoint = read_metadata(self._module)[0][ENTRYPOINT]
+            self._entrypoint = read_metadata(self._module)[0][entrypoint]
             self._guest: Guest | None = self._instantiate()
         except (OpaWasmError, KeyError) as error:
             raise ConfigurationError(

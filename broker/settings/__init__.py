@@ -21,6 +21,7 @@ from broker.settings.sections import (
     Rate,
     Telemetry,
 )
+from broker.settings.upstreams import Proxy, Upstream
 from broker.settings.values import Algorithm, Duration, SigningAlgorithm, parse_duration
 
 __all__ = [
@@ -41,12 +42,14 @@ __all__ = [
     "ObjectStore",
     "Pkcs11",
     "Policy",
+    "Proxy",
     "Rate",
     "Settings",
     "SigningAlgorithm",
     "TargetSettings",
     "Telemetry",
     "TrustedIssuer",
+    "Upstream",
     "Witness",
     "describe_keys",
     "find_key_files",

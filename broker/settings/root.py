@@ -24,6 +24,7 @@ from broker.settings.sections import (
     Section,
     Telemetry,
 )
+from broker.settings.upstreams import Proxy, Upstream, proxy_problems
 from broker.settings.values import IssuerUrl, Network
 
 
@@ -59,6 +60,11 @@ class Settings(Section):
         (), description="Resource servers that tokens are issued for."
     )
 
+    proxy: Proxy = Field(Proxy(), description="The token proxy.")
+    upstreams: tuple[Upstream, ...] = Field(
+        (), description="Identity providers whose tokens the token proxy fetches."
+    )
+
     @property
     def token_endpoint(self) -> str:
         """The URL of the token endpoint."""
@@ -87,6 +93,7 @@ class Settings(Section):
     def problems(self) -> Iterator[Problem]:
         """Yield what is wrong between the sections."""
         yield from listener_problems(self.listen, self.admin)
+        yield from proxy_problems(self.proxy, self.listen, self.admin.port, self.upstreams)
         sealed = self.keys.provider == "postgresql"
         if sealed and self.database.url is not None and self.keys.kek_file is None:
             yield Problem(

@@ -2,8 +2,8 @@
 
 | kind | class |
 |---|---|
-| exchange, introspection, revocation, refusals | 3002 Authentication |
-| administration | 6003 API Activity |
+| exchange, introspection, revocation, refusals, proxy | 3002 Authentication |
+| administration, hits | 6003 API Activity |
 | writer | 6002 Application Lifecycle |
 | alert | 2004 Detection Finding |
 
@@ -35,6 +35,7 @@ _ACTIVITIES: Final = {
     "refusals": "Token Exchange",
     "introspection": "Token Introspection",
     "revocation": "Token Revocation",
+    "proxy": "Upstream Token Request",
 }
 _CAPTIONS: Final = {
     "api": {1: "Create", 2: "Read", 3: "Update", 4: "Delete"},
@@ -126,7 +127,7 @@ def _authentication(record: Mapping[str, Any]) -> dict[str, Any]:
     }
     if (request := record.get("request_id")) is not None:
         event["http_request"] = {"uid": request, "http_method": "POST"}
-    if issued:
+    if issued and "issued_at" in record:  # of a token that another has issued nobody knows
         event["authentication_token"] = {
             "type_id": 99,
             "type": "Access token",
@@ -226,7 +227,7 @@ def _actor(record: Mapping[str, Any]) -> dict[str, Any]:
         actor["idp"] = {"name": issuer, "uid": issuer}
     if revision := policy.get("revision"):
         decision = {
-            "name": "broker.exchange.decision",
+            "name": f"broker.{'proxy' if record['kind'] == 'proxy' else 'exchange'}.decision",
             "uid": policy.get("decision_id"),
             "version": revision,
             "is_applied": True,
@@ -307,6 +308,8 @@ def _actors(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _asked_for(record: Mapping[str, Any]) -> list[str]:
     asked = record.get("asked") or {}
+    if "upstream" in asked:
+        return [asked["upstream"]]
     return [*(asked.get("audiences") or ()), *(asked.get("resources") or ())]
 
 

@@ -22,6 +22,7 @@ from broker.policy.decision import (
     read_decision,
 )
 from broker.policy.input import build_input
+from broker.policy.proxy import PROXY_REASONS
 from tests import configuration
 from tests.builders import (
     BROKER,
@@ -171,9 +172,11 @@ def test_every_code_of_the_rego_is_a_reason_of_the_schema():
     literals = {
         literal for text in rego().values() for literal in re.findall(r'"([a-z_]+\.[a-z_]+)"', text)
     }
+    # For rules of one's own.
+    spare = {"policy.denied", "proxy.denied", "proxy.scope_not_allowed"}
 
-    assert codes | {"policy.denied"} == set(POLICY_REASONS)
-    assert literals <= set(POLICY_REASONS)
+    assert codes | spare == {*POLICY_REASONS, *PROXY_REASONS}
+    assert literals <= {*POLICY_REASONS, *PROXY_REASONS}
 
 
 def test_every_code_has_its_place_in_the_order_of_reasons():
@@ -191,12 +194,16 @@ def test_every_reason_of_the_stock_policy_has_a_rego_test():
     """Style §7: one test per reason, on the whole decision."""
     tests = "\n".join(rego(tests=True).values())
 
-    assert [] == [code for code in POLICY_REASONS if f'"{code}"' not in tests]
+    assert [] == [code for code in (*POLICY_REASONS, *PROXY_REASONS) if f'"{code}"' not in tests]
 
 
 def test_every_package_names_the_schema_of_its_input():
     """``opa check --schema`` sees no other: a misspelt member would be undefined in silence."""
-    silent = [name for name, text in rego().items() if "- input: schema.input" not in text]
+    silent = [
+        name
+        for name, text in rego().items()
+        if f"- input: schema.{'proxy_' if '/proxy/' in name else ''}input" not in text
+    ]
 
     assert [] == silent
 

@@ -65,6 +65,24 @@ FULL: dict[str, Any] = {
             "witnesses": [{"url": "https://witness.test/log", "vkey": "witness.test+01+AA=="}],
         },
     },
+    "proxy": {
+        "listen": {"host": "192.0.2.3", "port": 7443},
+        "mesh_terminates_tls": True,
+        "memory": 16,
+    },
+    "upstreams": [
+        {
+            "name": "idp",
+            "token_endpoint": "http://127.0.0.1:9000/token",
+            "ca_file": "/run/idp-ca.pem",
+            "allow_private_network": True,
+            "clients": ["https://client.test", "checkout"],
+            "parameters": ["tenant"],
+            "timeout": "2s",
+            "margin": 0.2,
+        },
+        {"name": "other", "issuer": "https://other.test", "clients": ["*"]},
+    ],
     "telemetry": {
         "otlp_endpoint": "https://otel.test",
         "trace_ratio": 0.5,

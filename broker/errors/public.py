@@ -1,155 +1,10 @@
-"""Why something was refused, and what the caller is told about it.
-
-``Reason`` is closed and stable: audit rows, metrics, policies and docs carry it. ``PUBLIC`` gives
-each reason its OAuth ``error``, status and fixed text, so no text ever comes from a request.
-
-    Rejected                     one request is refused
-    ├── ParseRejected            step 0
-    ├── AuthenticationRejected   step 1
-    ├── VerificationRejected     step 2
-    ├── DelegationRejected       step 3
-    ├── DecisionRejected         step 4
-    ├── MintRejected             step 5
-    ├── CommitRejected           step 6
-    ├── IntrospectionRejected    nothing is said about a token
-    └── RevocationRejected       a token is not revoked
-    ConfigurationError           the broker cannot start, or keep, with this configuration
-"""
+"""What a caller is told: the one table from each reason to OAuth ``error``, status and text."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 from http import HTTPStatus
 
+from broker.errors.reason import Reason
 from broker.oauth import OAuthError
-
-
-class Reason(StrEnum):
-    """Every cause of a refusal. The part before the dot says whose mistake it was."""
-
-    REQUEST_METHOD_NOT_ALLOWED = "request.method_not_allowed"
-    REQUEST_MEDIA_TYPE = "request.media_type"
-    REQUEST_BODY_TOO_LARGE = "request.body_too_large"
-    REQUEST_BODY_TIMEOUT = "request.body_timeout"
-    REQUEST_INCOMPLETE = "request.incomplete"
-    REQUEST_MALFORMED_FORM = "request.malformed_form"
-    REQUEST_TOO_MANY_PARAMETERS = "request.too_many_parameters"
-    REQUEST_QUERY_PARAMETERS = "request.query_parameters"
-    REQUEST_REPEATED_PARAMETER = "request.repeated_parameter"
-    REQUEST_GRANT_TYPE_MISSING = "request.grant_type_missing"
-    REQUEST_GRANT_TYPE_UNSUPPORTED = "request.grant_type_unsupported"
-    REQUEST_SUBJECT_TOKEN_MISSING = "request.subject_token_missing"
-    REQUEST_SUBJECT_TOKEN_TYPE_MISSING = "request.subject_token_type_missing"
-    REQUEST_ACTOR_TOKEN_MISSING = "request.actor_token_missing"
-    REQUEST_ACTOR_TOKEN_TYPE_MISSING = "request.actor_token_type_missing"
-    REQUEST_REQUESTED_TOKEN_TYPE_UNSUPPORTED = "request.requested_token_type_unsupported"
-    REQUEST_TOKEN_MISSING = "request.token_missing"
-
-    CLIENT_AUTHENTICATION_MISSING = "client.authentication_missing"
-    CLIENT_SEVERAL_METHODS = "client.several_methods"
-    CLIENT_ASSERTION_INCOMPLETE = "client.assertion_incomplete"
-    CLIENT_ID_MISMATCH = "client.id_mismatch"
-    CLIENT_CREDENTIALS_MALFORMED = "client.credentials_malformed"
-    CLIENT_UNKNOWN = "client.unknown"
-    CLIENT_METHOD_NOT_ALLOWED = "client.method_not_allowed"
-    CLIENT_SECRET_MISMATCH = "client.secret_mismatch"
-    CLIENT_ASSERTION_INVALID = "client.assertion_invalid"
-    CLIENT_ASSERTION_EXPIRED = "client.assertion_expired"
-    CLIENT_ASSERTION_AUDIENCE = "client.assertion_audience"
-    CLIENT_ASSERTION_REPLAYED = "client.assertion_replayed"
-    CLIENT_KEYS_UNAVAILABLE = "client.keys_unavailable"
-    CLIENT_GRANT_TYPE_NOT_ALLOWED = "client.grant_type_not_allowed"
-    CLIENT_THROTTLED = "client.throttled"
-    CLIENT_REVOKED = "client.revoked"
-
-    SUBJECT_TOKEN_MALFORMED = "subject_token.malformed"
-    SUBJECT_TOKEN_TYPE_NOT_ACCEPTED = "subject_token.type_not_accepted"
-    SUBJECT_TOKEN_ISSUER_UNKNOWN = "subject_token.issuer_unknown"
-    SUBJECT_TOKEN_ALGORITHM_NOT_ALLOWED = "subject_token.algorithm_not_allowed"
-    SUBJECT_TOKEN_KEY_UNKNOWN = "subject_token.key_unknown"
-    SUBJECT_TOKEN_SIGNATURE_INVALID = "subject_token.signature_invalid"
-    SUBJECT_TOKEN_CLAIM_MISSING = "subject_token.claim_missing"
-    SUBJECT_TOKEN_CLAIM_INVALID = "subject_token.claim_invalid"
-    SUBJECT_TOKEN_CLAIM_NOT_BELIEVED = "subject_token.claim_not_believed"
-    SUBJECT_TOKEN_EXPIRED = "subject_token.expired"
-    SUBJECT_TOKEN_NOT_YET_VALID = "subject_token.not_yet_valid"
-    SUBJECT_TOKEN_TOO_OLD = "subject_token.too_old"
-    SUBJECT_TOKEN_AUDIENCE_MISMATCH = "subject_token.audience_mismatch"
-    SUBJECT_TOKEN_ISSUER_NOT_FOR_CLIENT = "subject_token.issuer_not_for_client"
-    SUBJECT_TOKEN_SUBJECT_IS_CLIENT = "subject_token.subject_is_client"
-    SUBJECT_TOKEN_REFERENCE_UNKNOWN = "subject_token.reference_unknown"
-    SUBJECT_TOKEN_CLIENT_UNKNOWN = "subject_token.client_unknown"
-    SUBJECT_TOKEN_INACTIVE = "subject_token.inactive"
-    SUBJECT_TOKEN_REPLAYED = "subject_token.replayed"
-    SUBJECT_TOKEN_REVOKED = "subject_token.revoked"
-
-    ACTOR_TOKEN_MALFORMED = "actor_token.malformed"
-    ACTOR_TOKEN_TYPE_NOT_ACCEPTED = "actor_token.type_not_accepted"
-    ACTOR_TOKEN_ISSUER_UNKNOWN = "actor_token.issuer_unknown"
-    ACTOR_TOKEN_ALGORITHM_NOT_ALLOWED = "actor_token.algorithm_not_allowed"
-    ACTOR_TOKEN_KEY_UNKNOWN = "actor_token.key_unknown"
-    ACTOR_TOKEN_SIGNATURE_INVALID = "actor_token.signature_invalid"
-    ACTOR_TOKEN_CLAIM_MISSING = "actor_token.claim_missing"
-    ACTOR_TOKEN_CLAIM_INVALID = "actor_token.claim_invalid"
-    ACTOR_TOKEN_CLAIM_NOT_BELIEVED = "actor_token.claim_not_believed"
-    ACTOR_TOKEN_EXPIRED = "actor_token.expired"
-    ACTOR_TOKEN_NOT_YET_VALID = "actor_token.not_yet_valid"
-    ACTOR_TOKEN_TOO_OLD = "actor_token.too_old"
-    ACTOR_TOKEN_AUDIENCE_MISMATCH = "actor_token.audience_mismatch"
-    ACTOR_TOKEN_ISSUER_NOT_FOR_CLIENT = "actor_token.issuer_not_for_client"
-    ACTOR_TOKEN_SUBJECT_IS_CLIENT = "actor_token.subject_is_client"
-    ACTOR_TOKEN_REFERENCE_UNKNOWN = "actor_token.reference_unknown"
-    ACTOR_TOKEN_CLIENT_UNKNOWN = "actor_token.client_unknown"
-    ACTOR_TOKEN_INACTIVE = "actor_token.inactive"
-    ACTOR_TOKEN_REPLAYED = "actor_token.replayed"
-    ACTOR_TOKEN_REVOKED = "actor_token.revoked"
-    ACTOR_TOKEN_NOT_OF_CLIENT = "actor_token.not_of_client"
-    ACTOR_TOKEN_HAS_CHAIN = "actor_token.has_chain"
-
-    ISSUER_UNAVAILABLE = "issuer.unavailable"
-
-    DELEGATION_MAY_ACT_MISMATCH = "delegation.may_act_mismatch"
-    DELEGATION_DEPTH_EXCEEDED = "delegation.depth_exceeded"
-    DELEGATION_LOOP = "delegation.loop"
-    DELEGATION_LINEAGE_EXCEEDED = "delegation.lineage_exceeded"
-
-    TARGET_MISSING = "target.missing"
-    TARGET_UNKNOWN = "target.unknown"
-    TARGET_RESOURCE_INVALID = "target.resource_invalid"
-    TARGET_TOO_MANY = "target.too_many"
-    TARGET_INCOMPATIBLE = "target.incompatible"
-    TARGET_FORMAT_UNSUPPORTED = "target.format_unsupported"
-
-    SCOPE_MALFORMED = "scope.malformed"
-    SCOPE_MISSING = "scope.missing"
-
-    POLICY_DENIED = "policy.denied"
-    POLICY_TARGET_NOT_GRANTED = "policy.target_not_granted"
-    POLICY_SCOPE_UNKNOWN = "policy.scope_unknown"
-    POLICY_SCOPE_NOT_GRANTED = "policy.scope_not_granted"
-    POLICY_SCOPE_NOT_HELD = "policy.scope_not_held"
-    POLICY_SCOPE_NOTHING_LEFT = "policy.scope_nothing_left"
-    POLICY_PURPOSE_MISSING = "policy.purpose_missing"
-    POLICY_PURPOSE_NOT_ALLOWED = "policy.purpose_not_allowed"
-    POLICY_ISSUER_NOT_ALLOWED = "policy.issuer_not_allowed"
-    POLICY_IMPERSONATION_WITH_ACTOR_TOKEN = "policy.impersonation_with_actor_token"
-    POLICY_MODE_CONFLICT = "policy.mode_conflict"
-    POLICY_UNDEFINED = "policy.undefined"
-    POLICY_MALFORMED = "policy.malformed"
-    POLICY_FLOOR_VIOLATION = "policy.floor_violation"
-    POLICY_FLOOR_VIOLATION_SCOPE = "policy.floor_violation_scope"
-    POLICY_UNAVAILABLE = "policy.unavailable"
-
-    MINT_TOKEN_TOO_LARGE = "mint.token_too_large"
-    MINT_KEY_UNAVAILABLE = "mint.key_unavailable"
-
-    AUDIT_UNAVAILABLE = "audit.unavailable"
-    REPLAY_UNAVAILABLE = "replay.unavailable"
-    REFERENCE_UNAVAILABLE = "reference.unavailable"
-    INTROSPECTION_THROTTLED = "introspection.throttled"
-    REVOCATION_UNAVAILABLE = "revocation.unavailable"
-    REVOCATION_NOT_OF_CLIENT = "revocation.not_of_client"
-    REVOCATION_TOKEN_TYPE_UNSUPPORTED = "revocation.token_type_unsupported"
-    SERVER_ERROR = "server.error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,55 +15,6 @@ class PublicError:
     description: str  # RFC 6749 §5.2: %x20-21 / %x23-5B / %x5D-7E
     status: int = HTTPStatus.BAD_REQUEST
     retry_after: int | None = None  # seconds
-
-
-class Rejected(Exception):  # noqa: N818 — a refusal is an outcome, not an error of ours
-    """A request is refused for a ``Reason``; the library's own error is the ``__cause__``."""
-
-    def __init__(self, reason: Reason, *, retry_after: int | None = None) -> None:
-        super().__init__(reason.value)
-        self.reason = reason
-        self.retry_after = retry_after  # seconds; overrides the table's
-
-
-class ParseRejected(Rejected):
-    """Step 0: the request is not a token exchange request."""
-
-
-class AuthenticationRejected(Rejected):
-    """Step 1: the client is not who it says, or may not use this grant."""
-
-
-class VerificationRejected(Rejected):
-    """Step 2: the subject or actor token is not acceptable."""
-
-
-class DelegationRejected(Rejected):
-    """Step 3: the chain may not be extended in this way."""
-
-
-class DecisionRejected(Rejected):
-    """Step 4: the target, the scopes or the policy says no."""
-
-
-class MintRejected(Rejected):
-    """Step 5: the permitted token cannot be made."""
-
-
-class CommitRejected(Rejected):
-    """Step 6: no durable audit row, so no token."""
-
-
-class IntrospectionRejected(Rejected):
-    """The caller gets no answer about a token, whatever the token is. RFC 7662 §2.3."""
-
-
-class RevocationRejected(Rejected):
-    """The token is not revoked, and the client is told so. RFC 7009 §2.2.1."""
-
-
-class ConfigurationError(Exception):
-    """The configuration is unusable. ``str()`` names the key and says what to write instead."""
 
 
 def _bad(description: str) -> PublicError:
@@ -245,7 +51,7 @@ _FORGED = (
     *("malformed", "issuer_unknown", "algorithm_not_allowed", "key_unknown"),
     *("signature_invalid", "reference_unknown", "inactive"),
 )
-_NOT_CONFIGURED_BY_POLICY = "The policy gave no usable answer, so the exchange is refused."
+_NOT_CONFIGURED_BY_POLICY = "The policy gave no usable answer, so the request is refused."
 
 
 def _token_errors(token: str) -> dict[str, PublicError]:
@@ -392,6 +198,31 @@ PUBLIC: dict[Reason, PublicError] = {
     Reason.REVOCATION_TOKEN_TYPE_UNSUPPORTED: PublicError(
         OAuthError.UNSUPPORTED_TOKEN_TYPE, "Tokens of that type cannot be revoked here."
     ),
+    Reason.PROXY_UPSTREAM_UNKNOWN: PublicError(
+        OAuthError.INVALID_REQUEST, "There is no such upstream.", HTTPStatus.NOT_FOUND
+    ),
+    Reason.PROXY_GRANT_TYPE_UNSUPPORTED: PublicError(
+        OAuthError.UNSUPPORTED_GRANT_TYPE, "The grant type must be client_credentials."
+    ),
+    Reason.PROXY_ASSERTION_UNSUPPORTED: _bad(
+        "Authenticate with a client secret: assertions are not forwarded."
+    ),
+    Reason.PROXY_PARAMETER_NOT_ALLOWED: _bad("A parameter is not forwarded to this upstream."),
+    Reason.PROXY_CLIENT_NOT_ALLOWED: PublicError(
+        OAuthError.UNAUTHORIZED_CLIENT, "This client may not use the proxy for this upstream."
+    ),
+    Reason.PROXY_SCOPE_NOT_ALLOWED: _scope("This client may not ask for that scope here."),
+    Reason.PROXY_DENIED: PublicError(
+        OAuthError.UNAUTHORIZED_CLIENT, "The policy does not allow this client that token."
+    ),
+    # Never rendered: what the upstream has said is what the client reads.
+    Reason.PROXY_REFUSED_UPSTREAM: _client("The answer is the upstream's own."),
+    Reason.PROXY_UPSTREAM_INVALID: PublicError(
+        OAuthError.SERVER_ERROR,
+        "The upstream gave an answer that is none.",
+        HTTPStatus.BAD_GATEWAY,
+    ),
+    Reason.PROXY_UPSTREAM_UNAVAILABLE: _unavailable("The upstream does not answer just now."),
     Reason.SERVER_ERROR: PublicError(
         OAuthError.SERVER_ERROR, "Something went wrong here.", HTTPStatus.INTERNAL_SERVER_ERROR
     ),
