@@ -7,7 +7,8 @@ What holds for every connection, whoever is at its other end:
 (3) the body is bounded in time, and in the bytes that frame it; its own size is the endpoint's to
     judge, with ``broker.exchange.body``;
 (4) a peer that is silent, or does not read its answer, loses the connection;
-(5) whoever is refused reads why before the connection ends.
+(5) whoever is refused reads why before the connection ends;
+(6) nothing of a request is kept once it is answered.
 
 Bounds in time are kept by looking at all connections twice a second, not by a timer for each
 request, so they may be late by that much and cost a request next to nothing.
@@ -34,6 +35,7 @@ _refusals = meter.create_counter(
 )
 
 _NEVER: Final = float("inf")
+_NO_SCOPE: Final = cast(Any, {})  # of a request that was answered; one for all
 _NO_PIPELINE: Final[deque[Any]] = deque(maxlen=0)  # nothing is sent ahead; one for all
 
 
@@ -177,6 +179,8 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Wait for the next request, or for the peer to read the last answer."""
         self.server_state.total_requests += 1
+        # What it authenticated with is nobody's to keep while the connection waits for the next.
+        self.scope = self.cycle.scope = _NO_SCOPE
         if self.phase is Phase.CLOSING:
             return
         if self.transport.is_closing():

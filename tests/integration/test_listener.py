@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 
 import pytest
 
 from broker.listener import Bounds, Listener
+from tests.heap import find_text
 from tests.listening import LOOPS, Application, read_answer, request, serving, status
 
 
@@ -156,3 +158,28 @@ def test_a_request_leaves_no_line_in_the_log(caplog):
         broker.ask(b"canary\r\n\r\n")
 
     assert "canary" not in caplog.text
+
+
+async def test_nothing_of_a_request_is_kept_while_its_connection_idles():
+    """Ours: a client's secret is in memory for as long as its request, and no longer."""
+
+    async def app(_, receive, send):
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    listener = Listener(app, host="127.0.0.1", port=0)
+    listener.bind()
+    serving = asyncio.create_task(listener.serve())
+    reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+    writer.write(request("/", "Authorization: Basic in-memory-" + "4712"))
+    answered = status(await reader.readuntil(b"\r\n\r\n"))
+    await asyncio.sleep(0)
+    connections = listener.connections
+    gc.collect()
+    found = find_text("in-memory-4712")
+    writer.close()
+    listener.stop()
+    await serving
+
+    assert (200, 1, []) == (answered, connections, found)

@@ -18,6 +18,7 @@ from broker.policy.engine import PROXY_ENTRYPOINT, PolicyUnavailable
 from broker.policy.wasm import WasmEngine
 from broker.proxy.cache import OVERHEAD
 from tests.fixtures.postgres import execute
+from tests.heap import find_text
 from tests.integration.audit.test_commit import records
 from tests.loopback import drip, http_answer, json_answer
 from tests.proxy_on import OpenProxy, proxy_on
@@ -513,33 +514,15 @@ async def test_a_secret_is_nowhere_when_its_request_is_answered(fresh, engine, i
         del secret
         gc.collect()
 
-        assert [] == _find("to-be-found-4711")
-        assert [] == _find(encoded)
-
-
-def _find(needle: str) -> list[str]:
-    """Return whatever holds a text with this in it, of all that is reachable."""
-    found, stack = [], gc.get_objects()
-    seen = {id(stack), id(found), *map(id, stack)}
-    while stack:
-        holder = stack.pop()
-        for held in gc.get_referents(holder):
-            text = held.decode("latin-1") if type(held) in {bytes, bytearray} else held
-            if type(text) is str:
-                # What a test is written with is in its own constants.
-                if needle in text and text != needle and "co_consts" not in dir(holder):
-                    found.append(f"{type(holder)}: {text[:80]!r}")
-            elif id(held) not in seen:
-                seen.add(id(held))
-                stack.append(held)
-    return found
+        assert [] == find_text("to-be-found-4711")
+        assert [] == find_text(encoded)
 
 
 def test_the_search_finds_what_is_there():
     """The twin of the test above."""
     kept = {"a": (b"x-%b" % b"to-be-found-4711",)}
 
-    assert 1 <= len(_find("to-be-found-4711")) <= 3
+    assert 1 <= len(find_text("to-be-found-4711")) <= 3
     assert kept
 
 
