@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Text, bindparam, select, text
+from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, or_, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from broker.audit.page import Position
 from broker.db.durability import NotDurable
 from broker.db.engine import DATABASE_ERRORS, Database
 from broker.db.tables import audit_event
@@ -63,17 +64,18 @@ async def find_rows(
     *,
     limit: int | None = None,
     pseudonym: Pseudonym | None = None,
+    after: Position | None = None,
 ) -> AsyncGenerator[dict[str, Any]]:
     """Yield what fits, newest first, as the columns of ``audit_event``; ``limit`` None: all of it.
 
     Persons are found by their pseudonym; without ``pseudonym`` only where they stand in plain.
-    Raises ``CannotRead``.
+    ``after`` goes on behind a row that was seen. Raises ``CannotRead``.
     """
     try:
         async with database.engine.connect() as connection:
             streaming = await connection.execution_options(yield_per=_CHUNK)
             async with streaming.stream(
-                build_query(wanted, limit=limit, pseudonym=pseudonym)
+                build_query(wanted, limit=limit, pseudonym=pseudonym, after=after)
             ) as rows:
                 async for row in rows.mappings():
                     yield {str(name): value for name, value in row.items()}
@@ -82,16 +84,31 @@ async def find_rows(
 
 
 def build_query(
-    wanted: Filter, *, limit: int | None = None, pseudonym: Pseudonym | None = None
+    wanted: Filter,
+    *,
+    limit: int | None = None,
+    pseudonym: Pseudonym | None = None,
+    after: Position | None = None,
 ) -> Select[Any]:
     """Return the statement; every value in it is a parameter."""
     columns = audit_event.c
     query = (
         select(audit_event)
-        .where(*_conditions(wanted, pseudonym))
+        .where(*_conditions(wanted, pseudonym), *_behind(after))
         .order_by(columns.at.desc(), columns.writer, columns.seq.desc())
     )
     return query if limit is None else query.limit(limit)
+
+
+def _behind(after: Position | None) -> list[ColumnElement[bool]]:
+    """Return what holds of all rows behind one, in the order of ``build_query``."""
+    if after is None:
+        return []
+    columns = audit_event.c
+    same_writer = and_(columns.writer == after.writer, columns.seq < after.seq)
+    same_time = and_(columns.at == after.at, or_(columns.writer > after.writer, same_writer))
+    # The first says what the second implies, so that partitions and pages are left out by it.
+    return [columns.at <= after.at, or_(columns.at < after.at, same_time)]
 
 
 def _conditions(wanted: Filter, pseudonym: Pseudonym | None) -> list[ColumnElement[bool]]:

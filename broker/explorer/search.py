@@ -8,6 +8,14 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from broker.audit.event import canonical_json
+from broker.audit.page import (
+    CursorRejected,
+    Position,
+    parse_cursor,
+    position_of,
+    render_cursor,
+)
 from broker.audit.query import find_rows
 from broker.errors import Reason
 from broker.explorer import links
@@ -62,25 +70,43 @@ class Search:
                 full = {name: value for name, value in given.items() if value}
                 return RedirectResponse(links.search_link(full), 303)
             question = parse_question(given, self._sources.zone, self._sources.now())
+            after = self._parse_after(question)
         except Unclear as unclear:
             return self._page(None, given, unclear=unclear, status=400)
         await self._sources.record("audit.explore", given)
         activity, found = await asyncio.gather(
-            self._activities.draw_at_once(question), self._find(question)
+            self._activities.draw_at_once(question), self._find(question, after)
         )
         return self._page(question, question.given, found=found, activity=activity)
 
-    async def _find(self, question: Question) -> Found:
+    def _parse_after(self, question: Question) -> Position | None:
+        """Return behind which row the page begins. Raises ``Unclear``."""
+        if question.after is None:
+            return None
+        try:
+            return parse_cursor(question.after, self._sources.cursor_key, _context(question))
+        except CursorRejected as error:
+            raise Unclear("address", str(error)) from None
+
+    async def _find(self, question: Question, after: Position | None) -> Found:
         sources = self._sources
         if question.wanted.names_somebody:
             await sources.reader.require_fit()
         found = find_rows(
-            sources.reading, question.wanted, limit=_SHOWN + 1, pseudonym=sources.pseudonym
+            *(sources.reading, question.wanted),
+            # One more than is shown, to know whether there is more.
+            limit=_SHOWN + 1,
+            pseudonym=sources.pseudonym,
+            after=after,
         )
         rows = [row async for row in found]
         opened = await sources.reader.open_all([record_of(row) for row in rows[:_SHOWN]])
         lines = [build_line(row, record) for row, record in zip(rows, opened, strict=False)]
-        return Found(lines, None, question.after is not None)
+        more = None
+        if len(rows) > _SHOWN:
+            last = position_of(rows[_SHOWN - 1])
+            more = render_cursor(last, sources.cursor_key, _context(question))
+        return Found(lines, more, after is not None)
 
     def _page(
         self,
@@ -98,6 +124,7 @@ class Search:
             zone=question.zone if question else self._sources.zone,
             given=given,
             but=lambda **changes: _but(given, changes),
+            next=lambda after: {**_but(given, {}), AFTER: after},
             chips=[(name, given[name]) for name in (*FILTERS, ZONE) if name in given],
             more=unclear is not None or any(name in given for name in _RARE),
             found=found,
@@ -107,6 +134,11 @@ class Search:
             windows=_WINDOWS,
             reasons=[reason.value for reason in Reason],
         )
+
+
+def _context(question: Question) -> bytes:
+    """Return what a place in the pages is bound to: the search as it was written."""
+    return canonical_json(dict(question.given))
 
 
 def _but(given: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:

@@ -1,22 +1,21 @@
 """Where pages read, by what they open and judge it, and where they say that they did."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from broker.audit.access import NotRecorded, record_access
 from broker.audit.note import VerifierKey
-from broker.audit.query import CannotRead
 from broker.audit.reader import RecordReader
 from broker.audit.vault import Vault
 from broker.db.engine import Database
 from broker.explorer.pages import Trouble, Troubled
 
 _PATIENCE: Final = timedelta(seconds=5)  # of whoever waits for a page
-
-Recorder = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ class Sources:
         self.reader = RecordReader(self.reading, means.vault)
         self.streaming_reader = RecordReader(self.streaming, means.vault)
         self._by = means.by
-        self._recorder: Recorder = _unrecorded
+        self.cursor_key = os.urandom(32)
 
     @property
     def pseudonym(self) -> Callable[[str], str] | None:
@@ -54,14 +53,15 @@ class Sources:
     async def record(self, action: str, details: Mapping[str, Any]) -> None:
         """Have on record what is about to be shown. Raises ``Troubled``: then it is not shown."""
         try:
-            await self._recorder(action, details)
-        except CannotRead as error:
+            await record_access(self.recording, action, details, by=self._by)
+        except NotRecorded as error:
+            said = str(error)
             raise Troubled(
                 Trouble(
                     503,
-                    "Not shown, for it cannot be recorded",
-                    f"Who looks at the trail is on record, and that failed: {error}.",
-                    "Try again when the database accepts writes.",
+                    "Nothing is shown that cannot be recorded",
+                    f"{said[:1].upper()}{said[1:]}.",
+                    "Try again once the database can be written to.",
                 )
             ) from error
 
@@ -73,7 +73,3 @@ class Sources:
         """Close every connection."""
         for database in (self.reading, self.streaming, self.recording):
             await database.aclose()
-
-
-async def _unrecorded(_action: str, _details: Mapping[str, Any]) -> None:
-    """Stand in until there is a place to record it."""

@@ -74,7 +74,7 @@ async def test_empty_fields_of_a_form_leave_no_trace_in_the_address(visitor):
         pytest.param("client=" + "a" * 1025, "at most 1024", id="too-long"),
         pytest.param("&".join(f"x{n}=1" for n in range(70)), "is cut", id="too-many"),
         pytest.param("client", "is cut", id="no-value"),
-        pytest.param("after=forged", "", id="forged-cursor"),
+        pytest.param("after=forged", "of another search", id="forged-cursor"),
     ],
 )
 async def test_what_is_not_understood_is_said_at_its_field(visitor, query, said):
@@ -85,6 +85,109 @@ async def test_what_is_not_understood_is_said_at_its_field(visitor, query, said)
     assert said in text_of(page)
     assert [] == rows_of(page)
     assert 'id="search"' in page.text
+
+
+async def test_pages_lead_through_all_rows_once(visitor):
+    """By the row that was last, so that rows which are added meanwhile move nothing."""
+    seen, page = [], await visitor.get("/?client=batch")
+    while True:
+        seen.append(rows_of(page))
+        onward = [link for link in links_of(page) if "after=" in link]
+        if not onward:
+            break
+        page = await visitor.get(onward[0])
+
+    assert [50, 50, EVERYDAY - 100] == [len(one) for one in seen]
+    whole = await visitor.get("/export.jsonl?client=batch")
+    assert [json.loads(line)["id"] for line in whole.text.splitlines()] == [
+        id_ for one in seen for id_ in one
+    ]
+
+
+@pytest.mark.parametrize("fault", ["another-search", "changed", "cut", "padded"])
+async def test_a_place_in_the_pages_is_of_its_search_alone(visitor, fault):
+    """Signed with what was asked: changed, or moved to another search, it leads nowhere."""
+    page = await visitor.get("/?client=batch")
+    after = next(link for link in links_of(page) if "after=" in link).partition("after=")[2]
+    asked = {
+        "another-search": f"/?after={after}",
+        "changed": f"/?client=batch&after={'A' if after[0] != 'A' else 'B'}{after[1:]}",
+        "cut": f"/?client=batch&after={after[:-4]}",
+        "padded": f"/?client=batch&after={after}=",
+    }[fault]
+    answer = await visitor.get(asked)
+
+    assert (400, []) == (answer.status_code, rows_of(answer))
+    assert "this place in the pages is of another search" in text_of(answer)
+
+
+ACCESS = "SELECT role, by, action, details FROM audit_access ORDER BY id"
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/?client=inventory", ("audit.explore", {"client": "inventory"})),
+        (
+            "/?subject=alice&tz=Asia/Tokyo",
+            ("audit.explore", {"subject": "alice", "tz": "Asia/Tokyo"}),
+        ),
+        ("/timeline?outcome=issued", ("audit.explore", {"outcome": "issued"})),
+        ("/rows/{id}", ("audit.explore", {"row": "{id}"})),
+        ("/rows/{id}/transaction", ("audit.explore", {"transaction": "{id}"})),
+        ("/rows/{id}/proof", ("audit.prove", {"row": "{id}"})),
+        ("/rows/{id}/record", ("audit.export", {"row": "{id}", "format": "record"})),
+        (
+            "/export.csv?client=a&names=yes",
+            ("audit.export", {"client": "a", "format": "csv", "names": True}),
+        ),
+        (
+            "/export.jsonl?client=a",
+            ("audit.export", {"client": "a", "format": "jsonl", "names": False}),
+        ),
+        ("/trail", ("audit.explore", {"page": "trail"})),
+        ("/trail/verify?since=2020-01-01", ("audit.verify", {"since": "2020-01-01"})),
+    ],
+)
+async def test_whoever_looks_is_on_record(own, path, expected):
+    """One row for each look, with the role as the database knows it; none for a style sheet."""
+    action, details = expected
+    async with exploring(own.database) as client:
+        await client.get("/static/style.css")
+        await client.get("/?outcome=nonsense")
+        response = await client.get(path.format(id=own.second))
+    rows = execute(own.database.superuser_url, ACCESS)
+
+    assert 200 == response.status_code
+    assert [("broker_auditor", "an auditor", action)] == [
+        (row["role"], row["by"], row["action"]) for row in rows
+    ]
+    assert {
+        name: value.format(id=own.second) if isinstance(value, str) else value
+        for name, value in details.items()
+    } == json.loads(rows[0]["details"])
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/", "/timeline", "/rows/{id}", "/rows/{id}/transaction", "/rows/{id}/proof"),
+        *("/rows/{id}/record", "/export.csv", "/export.jsonl", "/trail", "/trail/verify"),
+    ],
+)
+async def test_nothing_is_shown_that_cannot_be_recorded(own, path):
+    """Fail closed: the same pages with the table away are a page that says so."""
+    execute(own.database.superuser_url, "REVOKE INSERT ON audit_access FROM broker_auditor")
+    execute(
+        own.database.superuser_url,
+        "REVOKE INSERT (id, by, action, details) ON audit_access FROM broker_auditor",
+    )
+    async with exploring(own.database) as client:
+        page = await client.get(path.format(id=own.second))
+
+    assert 503 == page.status_code
+    assert "Nothing is shown that cannot be recorded" in text_of(page)
+    assert [] == rows_of(page)
 
 
 async def test_injections_are_values(visitor):
