@@ -58,12 +58,14 @@ def write_configuration(folder: Path, database_url: str, **overrides: Any) -> Pa
 class BrokerProcess:
     """``broker serve`` on two free ports, its logs in a file."""
 
-    def __init__(self, config: Path, *, environ: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, config: Path, *arguments: str, environ: dict[str, str] | None = None
+    ) -> None:
         self.config = config
         self.log = config.parent / f"broker-{time.monotonic_ns()}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "broker.cli", "serve", "--config", str(config)],
+                [sys.executable, "-m", "broker.cli", "serve", "--config", str(config), *arguments],
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 env=os.environ | (environ or {}),

@@ -7,14 +7,17 @@ connections or state of the process, is made once: database, audit writer, keyri
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from broker.app.parts import Parts, settled
+from broker.app.place import ALONE, PATIENCE, Place
 from broker.app.proxying import Proxying, build_proxy_listener
 from broker.app.sealing import Sealing
+from broker.app.siblings import Siblings
 from broker.app.wiring import (
     Shared,
     Wired,
@@ -57,7 +60,6 @@ _FIXED: Final = ("issuer", "listen", "admin", "database", "keys", "audit", "tele
 # After a reload, how long requests that began before it may still ask the old policy engine.
 _LINGER: Final = timedelta(seconds=10)
 _SWEEP: Final = timedelta(minutes=1)
-_STOP_WITHIN: Final = timedelta(seconds=10)  # each part, one after the other
 
 
 def utc_now() -> datetime:
@@ -79,6 +81,7 @@ class Broker:
         telemetry: Telemetry,
         database_url: str | None = None,
         kek_file: Path | None = None,
+        place: Place = ALONE,
     ) -> None:
         """Nothing is opened yet. Raises ``ConfigurationError`` for what cannot be built."""
         configured = settings.database.url
@@ -117,13 +120,13 @@ class Broker:
             utc_now,
             self._build_id,
         )
+        self._place = place
+        self._siblings = None if place.folder is None else Siblings(telemetry, place, place.folder)
         self._sealing = Sealing(settings, self.database, self._shared.tls)
         self._wired: Wired | None = None
         self._stop = asyncio.Event()
         self._ending = asyncio.Event()  # the last to stop: the audit writer
-        self._stopping = False
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.failed = asyncio.Event()  # a part that must never end has ended
+        self._parts = Parts()
         public = build_public_app(
             settings.issuer,
             current=self._in_force,
@@ -137,16 +140,20 @@ class Broker:
             AdminEndpoints(
                 self.readiness,
                 self.status,
-                telemetry,
+                self._siblings or telemetry,
                 RevocationsEndpoint(self._operator_revocation(), utc_now),
                 load_bearer(settings.admin.token_file),
             ),
             build_id=self._build_id,
         )
-        self._public = Listener(public, host=settings.listen.host, port=settings.listen.port)
-        self._admin = Listener(admin, host=settings.admin.host, port=settings.admin.port)
+        self._public = place.listener("public", public, settings.listen)
+        self._admin = place.listener("admin", admin, settings.admin)
         self._proxy = build_proxy_listener(
-            settings, current=self._in_force, proxies=self._proxies, build_id=self._build_id
+            settings,
+            place,
+            current=self._in_force,
+            proxies=self._proxies,
+            build_id=self._build_id,
         )
 
     @property
@@ -164,41 +171,56 @@ class Broker:
         """The TCP port of the token proxy, if it has one of its own."""
         return None if self._proxy is None else self._proxy.port
 
+    @property
+    def failed(self) -> asyncio.Event:
+        """Set once a part that must never end has ended."""
+        return self._parts.failed
+
     async def start(self) -> None:
         """Serve, at once; ready as soon as what an exchange needs is there.
 
         A database or an issuer that is down is waited for. Raises ``OSError`` for a port that is
-        taken, and ``ConfigurationError`` for what will not mend by itself.
+        taken, and ``ConfigurationError`` for what will not mend by itself. One that replaces
+        another serves once it is ready, or after ``place.PATIENCE``.
         """
         for listener in self._listeners():
             listener.bind()
         wired = await asyncio.to_thread(wire, self._settings, self._shared, None)
         await self._check_database()
-        self._spawn(self._writer.run(self._ending), "audit-writer")
-        self._spawn(self.trail.run(self._stop), "audit-trail")
+        self._parts.spawn(self._writer.run(self._ending), "audit-writer")
+        self._parts.spawn(self.trail.run(self._stop), "audit-trail")
         try:
             await self._keyring.load()
         except StoreUnavailable:
             _log.warning("the database does not answer; the keys are loaded when it does")
         except (ProviderUnavailable, Unopenable):
             _log.exception("signing keys cannot be made or opened; that is tried again")
-        self._spawn(self._keyring.run(self._stop), "keyring")
-        self._spawn(self.blocklist.run(self._stop), "blocklist")
-        self._spawn(self._sweep(), "sweep")
-        self._spawn(self._proxying.run(self._stop), "proxy")
-        self._spawn(self._sealing.run(self._stop), "sealing")
+        self._parts.spawn(self._keyring.run(self._stop), "keyring")
+        self._parts.spawn(self.blocklist.run(self._stop), "blocklist")
+        self._parts.spawn(self._sweep(), "sweep")
+        self._parts.spawn(self._proxying.run(self._stop), "proxy")
+        self._parts.spawn(self._sealing.run(self._stop), "sealing")
         self._put_in_force(wired)
+        if self._siblings is not None:
+            self._parts.spawn(self._siblings.run(self._stop), "siblings")
         for listener in self._listeners():
-            self._spawn(listener.serve(), "listener")
+            self._parts.spawn(self._listen(listener), "listener")
         ports = {"port": self.port, "admin_port": self.admin_port, "proxy_port": self.proxy_port}
         _log.info("serving", extra=ports)
 
     async def wait_ready(self, seconds: float = 30.0) -> None:
-        """Return once an exchange can succeed. Raises ``TimeoutError``."""
+        """Return once an exchange can succeed, or this stops. Raises ``TimeoutError``."""
         async with asyncio.timeout(seconds):
             # Asked and not told: readiness is what several parts of the process say at once.
-            while not self.readiness().ready:  # noqa: ASYNC110 — see above
+            while not (self.readiness().ready or self._parts.stopping):  # noqa: ASYNC110 — see above
                 await asyncio.sleep(0.02)
+
+    async def _listen(self, listener: Listener) -> None:
+        if self._place.replaces:
+            # Others serve meanwhile; and if it takes too long, clients are better told than kept.
+            with suppress(TimeoutError):
+                await self.wait_ready(PATIENCE)
+        await listener.serve()
 
     async def reload(self, settings: Settings) -> None:
         """Put another configuration in force, whole, for every request that begins from now on.
@@ -231,22 +253,22 @@ class Broker:
         # Before the first request is answered by it: what was decided by which rules is on record.
         await self.trail.record("configuration.reload", wired.describe())
         self._put_in_force(wired)
-        self._spawn(_close_later(old), "old-policy-engine", may_end=True)
+        self._parts.spawn(_close_later(old), "old-policy-engine", may_end=True)
         _log.info("configuration reloaded", extra=wired.describe())
 
     async def stop(self) -> None:
         """Finish the requests that are under way, record the end, and close everything."""
-        self._stopping = True
+        self._parts.stopping = True
         for listener in self._listeners():
             listener.stop()
-        await _settled(self._named("listener"))
+        await settled(self._parts.named("listener"))
         self._stop.set()
-        for task in self._named("issuers", "clients", "old-policy-engine"):
+        for task in self._parts.named("issuers", "clients", "old-policy-engine"):
             task.cancel()
         # The writer last: the others have something to record until they end.
-        await _settled(self._tasks - self._named("audit-writer"))
+        await settled(self._parts.tasks - self._parts.named("audit-writer"))
         self._ending.set()
-        await _settled(self._tasks)
+        await settled(self._parts.tasks)
         if self._wired is not None:
             await self._wired.issuers.aclose()
             await self._wired.clients.aclose()
@@ -312,29 +334,10 @@ class Broker:
     def _put_in_force(self, wired: Wired) -> None:
         self._wired = wired
         # Cancelled and not closed: what the old registries have loaded may be the new ones' too.
-        for task in self._named("issuers", "clients"):
+        for task in self._parts.named("issuers", "clients"):
             task.cancel()
-        self._spawn(wired.issuers.run(self._stop), "issuers", may_end=True)
-        self._spawn(wired.clients.run(self._stop), "clients", may_end=True)
-
-    def _spawn(
-        self, work: Coroutine[Any, Any, None], name: str, *, may_end: bool = False
-    ) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-
-        def ended(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
-            error = None if task.cancelled() else task.exception()
-            if error is not None or not (may_end or self._stopping):
-                # Whatever it was, a process without one of its parts must not look healthy.
-                _log.critical(
-                    "a part of the broker has ended", extra={"part": name}, exc_info=error
-                )
-                self.failed.set()
-
-        task.add_done_callback(ended)
-        return task
+        self._parts.spawn(wired.issuers.run(self._stop), "issuers", may_end=True)
+        self._parts.spawn(wired.clients.run(self._stop), "clients", may_end=True)
 
     async def _check_database(self) -> None:
         try:
@@ -358,9 +361,6 @@ class Broker:
                 await self._references.sweep()
             await _wait(self._stop, _SWEEP)
 
-    def _named(self, *names: str) -> set[asyncio.Task[None]]:
-        return {task for task in self._tasks if task.get_name() in names}
-
 
 def _build_keyring(
     settings: Settings, database: Database, kek_file: Path | None, trail: AuditTrail
@@ -373,14 +373,6 @@ def _build_keyring(
 async def _close_later(wired: Wired) -> None:
     await asyncio.sleep(_LINGER.total_seconds())
     await wired.close_engines()
-
-
-async def _settled(tasks: set[asyncio.Task[None]]) -> None:
-    """Return when all have ended; one that does not in time is told to."""
-    if tasks:
-        _, late = await asyncio.wait(tasks, timeout=_STOP_WITHIN.total_seconds())
-        for task in late:
-            task.cancel()
 
 
 async def _wait(stop: asyncio.Event, duration: timedelta) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
+from broker.app.place import Place
 from broker.audit.commit import AuditTrail
 from broker.clients.authenticate import Throttle
 from broker.endpoints.apps import InForce, build_proxy_app
@@ -43,6 +44,7 @@ class Proxying:
 
 def build_proxy_listener(
     settings: Settings,
+    place: Place,
     *,
     current: Callable[[], InForce],
     proxies: Callable[[], Networks],
@@ -59,7 +61,7 @@ def build_proxy_listener(
         clock=lambda: datetime.now(UTC),
         build_id=build_id,
     )
-    return Listener(app, host=listen.host, port=listen.port)
+    return place.listener("proxy", app, listen)
 
 
 def read_moment() -> Moment:

@@ -1,6 +1,6 @@
 """Listeners: uvicorn, bounded in bytes, fields, time and connections."""
 
 from broker.listener.bounds import Bounds
-from broker.listener.server import Listener
+from broker.listener.server import Application, Listener, bind
 
-__all__ = ["Bounds", "Listener"]
+__all__ = ["Application", "Bounds", "Listener", "bind"]

@@ -19,6 +19,7 @@ class Bounds:
     read_time: float = 10.0  # for the peer to go on reading its answer
     linger_time: float = 2.0  # for a refused peer to read why
     linger: int = 1024 * 1024  # what it may go on sending meanwhile
+    last_time: float = 0.25  # for a request that is on its way when the listener stops
     stop_time: int = 5  # for requests in flight when the listener stops
     connections: int = 10_000
     requests: int = 4_000  # at the same time, over all connections

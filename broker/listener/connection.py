@@ -190,9 +190,14 @@ class Connection(HttpToolsProtocol):
         self._enter(Phase.IDLE, self.bounds.idle_time)
 
     def shutdown(self) -> None:
-        """End an idle connection now, and a busy one after its answer."""
+        """End a busy connection after its answer, and an idle one unless a request is on its way.
+
+        Whoever has just sent one cannot tell a connection that was closed from one that was lost.
+        """
         self._stopping = True
-        if self.phase is not Phase.CLOSING:
+        if self.phase <= Phase.HEAD:
+            self.loop.call_later(self.bounds.last_time, self._end_idle)
+        elif self.phase is not Phase.CLOSING:
             super().shutdown()
 
     # What is ours.
@@ -273,6 +278,10 @@ class Connection(HttpToolsProtocol):
                 return
         self.transport.write(REFUSALS[status])
         self.linger()
+
+    def _end_idle(self) -> None:
+        if self.phase <= Phase.HEAD:
+            self.transport.close()
 
     def _end_after_answer(self) -> None:
         """Let the request in hand be answered, and read none after it."""

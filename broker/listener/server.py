@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import uvicorn
 
@@ -13,6 +13,32 @@ from broker.listener.connection import BoundedConfig, Connection
 
 # An ASGI application. Any: what it takes are the types of whichever library it is written with.
 Application = Callable[[Any, Any, Any], Awaitable[None]]
+_BACKLOG: Final = 2048  # connections that nobody has accepted yet
+
+
+def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """Return a socket on this port. Raises ``OSError`` if the port is taken.
+
+    A ``shared`` one does not listen yet: several may be bound to one port, and the kernel spreads
+    connections over those that listen.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    if not shared:
+        # Listening now, since two sockets may be bound to one port until one of them listens.
+        return socket.create_server(
+            (host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=host == "::"
+        )
+    bound = socket.socket(family)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family is socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != "::")
+        bound.bind((host, port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
 
 
 class _Server(uvicorn.Server):
@@ -41,10 +67,17 @@ class Listener:
     """
 
     def __init__(
-        self, app: Application, *, host: str, port: int, bounds: Bounds | None = None
+        self,
+        app: Application,
+        *,
+        host: str,
+        port: int,
+        bounds: Bounds | None = None,
+        bound: socket.socket | None = None,
     ) -> None:
+        """``bound`` is a socket that listens there already; it is closed at the end."""
         self._address = (host, port)
-        self._socket: socket.socket | None = None
+        self._socket = bound
         self._entered = False
         self._server = _Server(BoundedConfig(app, within_descriptors(bounds or Bounds())))
 
@@ -64,13 +97,8 @@ class Listener:
         Raises ``OSError`` if the port is taken.
         """
         host = self._address[0]
-        self._socket = socket.create_server(
-            self._address,
-            family=socket.AF_INET6 if ":" in host else socket.AF_INET,
-            # Listening now, since two sockets may be bound to one port until one of them listens.
-            backlog=self._server.config.backlog,
-            dualstack_ipv6=host == "::",
-        )
+        if self._socket is None:
+            self._socket = bind(*self._address)
         self._address = (host, self._socket.getsockname()[1])
         return self.port
 

@@ -27,6 +27,11 @@ _MAX_TEXT: Final = 2000  # characters of one value
 class JsonFormatter(logging.Formatter):
     """Renders a record as one line of JSON."""
 
+    def __init__(self, worker: int | None = None) -> None:
+        """``worker`` says which of several processes logs; None: there is one."""
+        super().__init__()
+        self._worker = {} if worker is None else {"worker": worker}
+
     def format(self, record: logging.LogRecord) -> str:
         """Return the line; what cannot be JSON is shown by its type."""
         line: dict[str, Any] = {
@@ -34,6 +39,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage()[:_MAX_TEXT],
+            **self._worker,
         }
         if request_id := current_request_id.get():
             line["request_id"] = request_id
@@ -48,10 +54,10 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=_name_type, skipkeys=True)
 
 
-def configure_logs(level: str) -> None:
+def configure_logs(level: str, *, worker: int | None = None) -> None:
     """Send every log to standard error as JSON, from ``level`` on."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter())
+    handler.setFormatter(JsonFormatter(worker))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # These log every connection and statement; what matters of it the broker says itself.
     for name in ("httpx", "httpcore", "sqlalchemy.engine", "uvicorn", "asyncio"):
