@@ -43,6 +43,7 @@ COMMANDS: Final = (
     ),
     _Command("clients", "List clients, make their secrets.", _OPERATE),
     _Command("policy", "Build, test and check the policy.", _OPERATE),
+    _Command("proxy", "See what the token proxy saves.", _OPERATE),
     _Command(
         "audit", "Ask who got what on whose behalf, and prove that it is unchanged.", _OPERATE
     ),
