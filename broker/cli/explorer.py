@@ -35,7 +35,7 @@ def print_link(console: Console, explorer: Explorer) -> str:
 
 def link_terms() -> str:
     """Return what holds for a link, as a part of a sentence."""
-    return f"it lets one browser in, once, within {LINK_LIFE / 60:.0f} minutes"
+    return f"this link lets one browser in, once, within {LINK_LIFE / 60:.0f} minutes"
 
 
 @contextmanager

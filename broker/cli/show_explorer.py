@@ -43,8 +43,9 @@ def offered(console: Console, explorer: Explorer) -> Iterator[None]:
     """Print a link to the explorer, and another one at each Enter."""
     with links_on_enter(console, explorer) as anybody:
         more = ". Enter prints another" if anybody else ""
-        _print(console, f"See it all in a browser. The link works like this: {link_terms()}{more}.")
+        _print(console, f"See it all in a browser: {link_terms()}{more}.")
         print_link(console, explorer)
+        console.print()
         yield
 
 

@@ -93,7 +93,7 @@ async def _serve(means: Means, port: int, *, browse: bool) -> None:
         loop.add_signal_handler(number, stop.set)
     try:
         async with Explorer(means, port=port) as explorer:
-            console.print(Text(f"Open this; {link_terms()}:"))
+            console.print(Text(f"{link_terms().capitalize()}:"))
             link = print_link(console, explorer)
             if browse:
                 await open_browser(link)
