@@ -1,46 +1,56 @@
-"""Signatures of ours that were verified lately, so that asking again costs little.
+"""Signatures that were verified lately, so that the same token again costs little.
 
-A resource server asks about one token at each request, and verifying its signature is half of what
-an answer costs. What is remembered is that a text was signed by a key that is ours today, and
-nothing else: time, revocation and audience are judged each time. With the key set it is forgotten,
-so a key that was retired or revoked verifies nothing from then on. Nothing that failed is
-remembered, so whoever guesses pushes nobody out; and no token is, only its hash.
+A resource server asks about one token at each request, and a client exchanges one token for each
+service that it calls; verifying its signature is most of what that costs. What is remembered is
+that a text was signed by a key of a key set, and nothing else: time, revocation, audience and
+policy are judged each time. It counts for that very key set, so a key that was dropped, retired or
+revoked verifies nothing from then on, and for a minute. Nothing that failed is remembered, so
+whoever guesses pushes nobody out; and no token is, only its hash.
 """
 
 import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from broker.jose.jwk import KeySet
 from broker.tokens.statement import Statement
 
+LIFE: Final = 60.0  # seconds
 MAX_ENTRIES: Final = 2048  # some 10 MB; the least recently used go first
 
 
-class SeenTokens:
-    """The tokens that one set of keys has verified."""
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    keys: KeySet
+    at: float
+    stated: Statement
 
-    def __init__(self, max_entries: int = MAX_ENTRIES) -> None:
+
+class SeenTokens:
+    """The tokens that keys of their issuers have verified within ``LIFE``."""
+
+    def __init__(
+        self, max_entries: int = MAX_ENTRIES, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._max_entries = max_entries
-        self._keys: KeySet | None = None
-        self._verified: dict[bytes, Statement] = {}
+        self._monotonic = monotonic
+        self._verified: dict[bytes, _Verified] = {}
 
     def find(self, unverified_token: str, keys: KeySet) -> Statement | None:
         """Return what one of ``keys`` has verified before, or None."""
-        # By identity: the keyring makes another set whenever any of its keys has changed.
-        if keys is not self._keys:
-            self._keys = keys
-            self._verified.clear()
         name = _name(unverified_token)
-        stated = self._verified.pop(name, None)
-        if stated is not None:
-            self._verified[name] = stated
-        return stated
+        verified = self._verified.pop(name, None)
+        # By identity: whoever keeps keys makes another set whenever any of them may have changed.
+        if verified is None or verified.keys is not keys or self._monotonic() - verified.at >= LIFE:
+            return None
+        self._verified[name] = verified
+        return verified.stated
 
     def remember(self, token: str, keys: KeySet, stated: Statement) -> None:
         """Remember that one of ``keys`` has verified this token."""
-        if keys is not self._keys:
-            return
-        self._verified[_name(token)] = stated
+        self._verified[_name(token)] = _Verified(keys, self._monotonic(), stated)
         if len(self._verified) > self._max_entries:
             del self._verified[next(iter(self._verified))]
 

@@ -38,6 +38,7 @@ from broker.issuers.jwks import KeysUnavailable
 from broker.issuers.registry import IssuerRegistry
 from broker.jose.compact import UnverifiedJws, parse_compact
 from broker.jose.errors import AlgorithmNotAllowed, KeyUnknown, Malformed, SignatureInvalid
+from broker.jose.jwk import KeySet
 from broker.jose.verify import verify_signature
 from broker.oauth import TokenType
 from broker.settings import ClientSettings
@@ -96,7 +97,7 @@ class TokenVerifier:
         self._own = self._rules[issuer]
         self._own_references = rules_for_references(self._own)
         self._references = references
-        self._seen = SeenTokens()
+        self._seen, self._seen_of_others = SeenTokens(), SeenTokens()
         self._opaque = OpaqueTokens(self._rules.values())
         # What names a client, wherever a token comes from: its id, and the targets that it is.
         self._names = {
@@ -155,9 +156,7 @@ class TokenVerifier:
         # Before keys are asked for: nobody's introspection makes us fetch another issuer's.
         if unverified.unverified_claims.get("iss") != self._own.issuer:
             raise TokenRefused(Cause.ISSUER_UNKNOWN)
-        stated = await self._signed(self._own, unverified)
-        self._seen.remember(unverified_text, keys, stated)
-        return stated
+        return await self._signed(self._own, unverified)
 
     async def _verify(
         self, role: Role, unverified_token: str, declared: str, client: Client, now: datetime
@@ -215,7 +214,7 @@ class TokenVerifier:
             raise TokenRefused(Cause.ALGORITHM_NOT_ALLOWED)
         try:
             keys = await rules.keys.keys(unverified.kid, unverified.alg)
-            return state_signed(rules.issuer, verify_signature(unverified, keys, rules.algorithms))
+            return self._state(rules, unverified, keys)
         except KeysUnavailable as error:
             if error.fault in _UNUSABLE:
                 raise TokenRefused(Cause.ISSUER_UNKNOWN) from error
@@ -226,6 +225,16 @@ class TokenVerifier:
             raise TokenRefused(Cause.KEY_UNKNOWN) from error
         except SignatureInvalid as error:
             raise TokenRefused(Cause.SIGNATURE_INVALID) from error
+
+    def _state(self, rules: IssuerRules, unverified: UnverifiedJws, keys: KeySet) -> Statement:
+        # Apart, so that tokens of others push out none that resource servers ask about.
+        seen = self._seen if rules.own else self._seen_of_others
+        stated = seen.find(unverified.token, keys)
+        if stated is None:
+            verified = verify_signature(unverified, keys, rules.algorithms)
+            stated = state_signed(rules.issuer, verified)
+            seen.remember(unverified.token, keys, stated)
+        return stated
 
     def _judge(
         self,

@@ -6,6 +6,7 @@ import pytest
 
 from broker.blocklist.rule import Rule, Scope
 from broker.domain import VerifiedToken
+from broker.issuers.jwks import LiveKeys
 from broker.issuers.registry import IssuerRegistry
 from broker.jose.jwk import KeySet, load_keys
 from broker.settings import Settings
@@ -16,8 +17,17 @@ from broker.tokens.statement import Statement
 from broker.tokens.verify import TokenVerifier
 from tests.configuration import document
 from tests.fakes import Revoked
-from tests.jwts import BROKER_ISSUER, STRANGERS_KEY, jwt, public_jwk, unverified_claims
-from tests.verification import OWN_KEY, REFERENCE_TABLE, own_jwt
+from tests.jwts import (
+    BROKER_ISSUER,
+    IDP,
+    KEYS,
+    STRANGERS_KEY,
+    jwt,
+    public_jwk,
+    subject_jwt,
+    unverified_claims,
+)
+from tests.verification import OWN_KEY, REFERENCE_TABLE, own_jwt, refused, subject
 
 OURS = load_keys({"keys": [public_jwk(OWN_KEY, alg="ES256")]}, ["ES256"])
 OTHERS = load_keys({"keys": [public_jwk(STRANGERS_KEY, alg="ES256")]}, ["ES256"])
@@ -98,6 +108,35 @@ async def test_what_failed_is_not_remembered(tokens):
     assert 0 == len(tokens._verifier._seen)
 
 
+@pytest.mark.row("JK-03")
+async def test_a_key_that_an_issuer_dropped_verifies_no_subject_token_that_it_did_before():
+    """What an exchange remembers counts for the key set that has verified it, and no other."""
+    theirs = load_keys({"keys": [public_jwk(KEYS[IDP], alg="ES256")]}, ["ES256"])
+    ring, token = Ring(), subject_jwt()
+    ring.keys = theirs
+    configured = Settings.model_validate(document())
+    issuers = IssuerRegistry(configured.issuers, own=BROKER_ISSUER, own_keys=lambda: OURS)
+    issuers._sources[IDP] = LiveKeys(lambda: ring.keys)
+    verifying = TokenVerifier(
+        issuers,
+        issuer=configured.issuer,
+        clients=configured.clients,
+        targets=configured.targets,
+        references=References(REFERENCE_TABLE),
+    )
+
+    first, second = [await subject(token, verifier=verifying) for _ in range(2)]
+    ring.keys = OTHERS
+
+    assert first == second
+    assert "subject_token.key_unknown" == await refused(subject(token, verifier=verifying))
+    ring.keys = theirs
+    late = datetime.now(UTC) + timedelta(hours=2)
+    assert first == await subject(token, verifier=verifying)
+    assert "subject_token.expired" == await refused(subject(token, verifier=verifying, now=late))
+    assert 1 == len(verifying._seen_of_others)
+
+
 async def test_a_token_that_differs_in_its_signature_alone_is_another(tokens):
     """By the whole text: the claims of a remembered token under another signature are nothing."""
     token, other = own_jwt(), own_jwt()
@@ -120,14 +159,25 @@ def test_memory_is_bounded_and_the_least_recently_used_goes_first():
     assert [True, False, True, True] == [seen.find(name, OURS) is not None for name in "abcd"]
 
 
-def test_what_another_key_set_has_verified_is_not_remembered():
-    """A key set that was replaced while a signature was verified says nothing any more."""
+def test_what_another_key_set_has_verified_says_nothing():
+    """The same keys loaded anew may lack one, and are another set."""
     seen = SeenTokens()
-    seen.find("a", OURS)
-    seen.remember("a", OTHERS, SAID)
+    seen.remember("a", OURS, SAID)
 
-    assert seen.find("a", OURS) is None
     assert seen.find("a", OTHERS) is None
+    assert seen.find("a", OURS) is None
+
+
+def test_what_was_verified_is_forgotten_after_a_minute():
+    """However often it is asked for meanwhile."""
+    clock = [0.0]
+    seen = SeenTokens(monotonic=lambda: clock[0])
+    seen.remember("a", OURS, SAID)
+    found = []
+    for clock[0] in (0.0, 30.0, 59.9, 60.0):
+        found.append(seen.find("a", OURS))
+
+    assert [SAID, SAID, SAID, None] == found
 
 
 def test_no_token_is_kept():
