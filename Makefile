@@ -32,6 +32,9 @@ policy: .venv/dev .tools/opa ## opa fmt, check and test, with every line covered
 bench: .venv/dev .tools/opa ## measure exchanges, the audit writer and introspection, as JSON; ARGS choose how long
 	@exec scripts/bench $(ARGS)
 
+bench-proxy: .venv/dev .tools/opa ## a day of 60,000 token requests without the token proxy and with it, and its speed; ARGS=--json
+	@exec .venv/bin/python -m bench.proxy $(ARGS)
+
 drill-rotation: .venv/dev .tools/oauth-clients/made ## a hundred key rotations under load, with verifiers that cache; JSON
 	@exec .venv/bin/python -m bench.rotation $(ARGS)
 
@@ -57,7 +60,7 @@ hooks: ## run the quick checks before every commit in this clone
 clean: ## remove what was installed and made, the development database too
 	@rm -rf .venv .tools .broker dist .*_cache .hypothesis
 
-.PHONY: help run test lint policy bench drill-rotation drill-revocation drill-tamper format docs requirements hooks clean
+.PHONY: help run test lint policy bench bench-proxy drill-rotation drill-revocation drill-tamper format docs requirements hooks clean
 
 # What the targets above stand on, in the order in which it is made.
 
