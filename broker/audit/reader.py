@@ -115,6 +115,18 @@ class RecordReader:
         return keys
 
 
+def read_record(raw: str) -> dict[str, Any]:
+    """Return a stored record; one that is none, as nobody of ours wrote it, is ``UNREADABLE``.
+
+    So a row that somebody put there keeps nobody from seeing the others.
+    """
+    try:
+        record = orjson.loads(raw)
+    except ValueError:
+        record = None
+    return record if isinstance(record, dict) else {"personal": dict(UNREADABLE)}
+
+
 def _opened(record: Mapping[str, Any], keys: Keys) -> dict[str, Any]:
     if not _is_sealed(record):
         return dict(record)

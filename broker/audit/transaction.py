@@ -4,11 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import orjson
-
 from broker.audit.members import find_texts
-from broker.audit.query import CannotRead, Filter, find_rows
-from broker.audit.reader import RecordReader
+from broker.audit.query import Filter, find_rows
+from broker.audit.reader import RecordReader, read_record
 
 _MOST: Final = 1000  # rows of one transaction that are read
 
@@ -57,7 +55,7 @@ async def find_transaction(reader: RecordReader, id: str) -> Transaction | None:
         wanted = Filter(txn=txn)
         rows = [row async for row in find_rows(reader.database, wanted, limit=_MOST + 1)]
     shown = sorted(rows[:_MOST], key=lambda row: (row["at"], row["seq"]))
-    records = await reader.open_all([_parse(row) for row in shown])
+    records = await reader.open_all([read_record(row["record"]) for row in shown])
     return Transaction(txn, build_steps(shown, records), more=len(rows) > _MOST)
 
 
@@ -73,13 +71,3 @@ def build_steps(
         older = parent is not None and parent.row["at"] <= step.row["at"] and parent is not step
         (parent.steps if parent is not None and older else roots).append(step)
     return tuple(roots)
-
-
-def _parse(row: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        record = orjson.loads(row["record"])
-    except ValueError:
-        record = None
-    if not isinstance(record, dict):
-        raise CannotRead("a row is no record of ours: run `broker audit verify`")
-    return record

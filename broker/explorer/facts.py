@@ -2,22 +2,28 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import orjson
 
 from broker.errors import PUBLIC, Reason
 from broker.explorer.compare import Comparison, Lifetime
+from broker.explorer.text import bounded
 from broker.explorer.times import show_age, show_moment
 
+_LONGEST: Final = 1200  # characters of a value; the record below has all of it
+_REASONS: Final = 32
 Fact = tuple[str, str]
 
 
 def reasons_of(record: Mapping[str, Any]) -> Sequence[Fact]:
     """Return each reason with what it means, in the words that callers read."""
     found = record.get("reasons")
-    return [(str(one), _meaning(str(one))) for one in found] if isinstance(found, list) else []
+    if not isinstance(found, list):
+        return []
+    reasons = [bounded(one, _LONGEST) for one in found[:_REASONS]]
+    return [(reason, _meaning(reason)) for reason in reasons]
 
 
 def decision_facts(record: Mapping[str, Any], personal: Mapping[str, Any]) -> Iterator[Fact]:
@@ -39,19 +45,19 @@ def decision_facts(record: Mapping[str, Any], personal: Mapping[str, Any]) -> It
         ("Details", record.get("details")),
     ):
         if value is not None and value not in ([], {}, ""):
-            yield label, _listed(value)
+            yield label, bounded(_listed(value), _LONGEST)
 
 
 def party_facts(record: Mapping[str, Any], personal: Mapping[str, Any]) -> Iterator[Fact]:
     """Yield who asked, from where, and for what."""
     client = _mapping(record.get("client"))
     if client.get("id"):
-        yield "Client", f"{client['id']} ({client.get('auth_method')})"
+        yield "Client", bounded(f"{client['id']} ({client.get('auth_method')})", _LONGEST)
     for name, label in (("source", "Source"), ("by", "By")):
         if personal.get(name):
-            yield label, str(personal[name])
+            yield label, bounded(personal[name], _LONGEST)
     if personal.get("sources"):
-        yield "Sources", _shown(personal["sources"])
+        yield "Sources", bounded(_shown(personal["sources"]), _LONGEST)
     asked = _mapping(record.get("asked"))
     for name, label in (
         ("audiences", "Asked audience"),
@@ -61,7 +67,7 @@ def party_facts(record: Mapping[str, Any], personal: Mapping[str, Any]) -> Itera
         ("requested_token_type", "Asked type"),
     ):
         if asked.get(name):
-            yield label, _listed(asked[name])
+            yield label, bounded(_listed(asked[name]), _LONGEST)
 
 
 def lives_of(comparison: Comparison | None, zone: ZoneInfo) -> Sequence[tuple[str, str, str]]:
@@ -101,9 +107,12 @@ def _listed(value: Any) -> str:  # noqa: ANN401 — stands for any JSON value
     return ", ".join(map(_shown, value)) if isinstance(value, list) else _shown(value)
 
 
-def _shown(value: Any) -> str:  # noqa: ANN401 — stands for any JSON value
+def _shown(value: Any, deep: int = 3) -> str:  # noqa: ANN401 — stands for any JSON value
     if isinstance(value, str):
         return value
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name}: {_shown(one)}" for name, one in value.items())
-    return orjson.dumps(value).decode()
+    if isinstance(value, Mapping) and deep:
+        return ", ".join(f"{name}: {_shown(one, deep - 1)}" for name, one in value.items())
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # nested beyond anything of ours
+        return "…"

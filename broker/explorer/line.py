@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from broker.audit.export.columns import parse_record, plain_columns
-from broker.audit.query import CannotRead
+from broker.audit.export.columns import plain_columns
+from broker.audit.reader import read_record
 from broker.audit.vault import PSEUDONYM
+from broker.explorer.text import bounded
 
 # What keeps a record from being opened, as ``broker.audit.reader`` says it.
+_SHORT: Final = 160  # characters of a name
+_MANY: Final = 24  # names of a row
 CLOSED: Final = ("sealed", "erased", "unreadable")
 
 
@@ -52,21 +55,35 @@ def build_line(row: Mapping[str, Any], opened: Mapping[str, Any]) -> Line:
     return Line(
         id=str(row["id"]),
         at=row["at"],
-        kind=row["kind"],
-        outcome=row["outcome"],
-        what=row["reason"] or row["action"] or row["kind"],
-        client=row["client"],
-        subject=None if subject is None else Party(plain["subject_issuer"] or "", subject),
+        kind=_short(row["kind"]),
+        outcome=_short(row["outcome"]),
+        what=_short(row["reason"] or row["action"] or row["kind"]),
+        client=None if row["client"] is None else _short(row["client"]),
+        subject=None if subject is None else _party(plain["subject_issuer"], subject),
         actors=[
-            Party(issuer, name)
+            _party(issuer, name)
             for issuer, name in zip(plain["actor_issuers"], plain["actors"], strict=False)
-        ],
-        targets=row["targets"],
-        scopes=row["scopes"],
+        ][:_MANY],
+        targets=_few(row["targets"]),
+        scopes=_few(row["scopes"]),
         txn=row["txn"],
         parent=row["parent"],
         closed=closed_of(opened),
     )
+
+
+def _party(issuer: str | None, name: str) -> Party:
+    return Party(_short(issuer or ""), _short(name))
+
+
+def _few(values: Sequence[str]) -> Sequence[str]:
+    left = len(values) - _MANY
+    shown = [_short(value) for value in values[:_MANY]]
+    return [*shown, f"and {left} more"] if left > 0 else shown
+
+
+def _short(text: str) -> str:
+    return bounded(text, _SHORT)
 
 
 def closed_of(opened: Mapping[str, Any]) -> str | None:
@@ -78,10 +95,5 @@ def closed_of(opened: Mapping[str, Any]) -> str | None:
 
 
 def record_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the record of a row. Raises ``CannotRead`` for one that nobody of ours wrote."""
-    try:
-        return parse_record(row)
-    except ValueError:
-        raise CannotRead(
-            f"row {row['id']} has a record that nobody wrote: run `broker audit verify`"
-        ) from None
+    """Return the record of a row; of one that nobody of ours wrote, that it cannot be read."""
+    return read_record(row["record"])

@@ -14,9 +14,10 @@ from markupsafe import Markup, escape
 from starlette.responses import Response
 
 from broker.explorer import links
-from broker.explorer.text import plain
+from broker.explorer.text import bounded
 from broker.explorer.times import show_age, show_moment
 
+_LONGEST: Final = 16_384  # characters: of the longest address, each of them percent-encoded
 _TYPES: Final = {
     "css": "text/css; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
@@ -95,7 +96,7 @@ class Pages:
 def _finalize(value: object) -> object:
     if isinstance(value, Markup | int):
         return value
-    return plain(value)
+    return bounded(value, _LONGEST)
 
 
 def _lines(text: str) -> Markup:

@@ -42,7 +42,8 @@ class Subject:
     @property
     def personal(self) -> Mapping[str, Any]:
         """What identifies persons; nothing where it is closed."""
-        return {} if self.closed else self.record.get("personal") or {}
+        personal = self.record.get("personal")
+        return personal if isinstance(personal, Mapping) and not self.closed else {}
 
 
 class Rows:
@@ -155,12 +156,19 @@ def _values(
         "parties": list(party_facts(record, personal)),
         "comparison": comparison,
         "lives": lives_of(comparison, zone),
-        "opened": orjson.dumps(record, option=_PRETTY).decode(),
+        "opened": _pretty(record, subject.row["record"]),
         "seal": seal,
         "parents": parents,
         "children": children[:_MOST],
         "more": len(children) > _MOST,
     }
+
+
+def _pretty(record: Mapping[str, Any], raw: str) -> str:
+    try:
+        return orjson.dumps(record, option=_PRETTY).decode()
+    except TypeError:  # nested beyond anything of ours
+        return raw
 
 
 async def _nothing() -> Sequence[Line]:

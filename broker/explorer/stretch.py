@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from broker.audit.counts import Counts
 from broker.explorer.timeline import Bucket
 
+_OUTCOMES: Final = ("issued", "refused", "done")
 MOST: Final = 80  # stretches
 _STEPS: Final = tuple(
     timedelta(seconds=one)
@@ -39,7 +40,10 @@ def build_buckets(
     """Return the stretches from ``origin`` to ``until``, those without rows as well."""
     found: dict[datetime, dict[str, int]] = {}
     for one in counts.counts:
-        found.setdefault(one.start, {})[one.outcome] = one.rows
+        # What the database holds for an outcome that there is not is still a row.
+        outcome = one.outcome if one.outcome in _OUTCOMES else _OUTCOMES[-1]
+        counted = found.setdefault(one.start, dict.fromkeys(_OUTCOMES, 0))
+        counted[outcome] += one.rows
     number = max(1, -(-(until - origin) // step))
     return [
         Bucket(start, start + step, **found.get(start, {}))

@@ -7,6 +7,8 @@ from typing import Any, Final
 import orjson
 
 from broker.audit.event import canonical_json
+from broker.audit.members import find_list, find_text
+from broker.audit.reader import UNREADABLE
 
 
 class Kind(StrEnum):
@@ -46,6 +48,7 @@ COLUMNS: Final[Mapping[str, Kind]] = {
 # What is added where whoever exports holds the audit key. The record itself stays as it was
 # hashed, so that its leaf still fits.
 PERSONAL: Final = "personal"
+_PARTY: Final = ("issuer", "subject")
 # What may be beside the columns of a row: its record in plain, and where it stands in the log.
 OPENED: Final = "opened"
 PLACE: Final = "place"
@@ -54,18 +57,25 @@ PLACE: Final = "place"
 def plain_columns(row: Mapping[str, Any], opened: Mapping[str, Any]) -> dict[str, Any]:
     """Return the row with what ``opened``, its record in plain, says of persons.
 
-    A record that was erased keeps its pseudonyms, and ``personal`` says so.
+    A record that was erased keeps its pseudonyms, and ``personal`` says so. One that nobody of
+    ours wrote says what it can.
     """
-    personal = opened.get("personal") or {}
-    subject = personal.get("subject") or {}
     plain = dict(row)
-    plain[PERSONAL] = canonical_json(personal).decode()
-    if "subject" in subject:
-        plain |= {"subject_issuer": subject["issuer"], "subject": subject["subject"]}
-    if actors := personal.get("actors"):
-        plain["actor_issuers"] = [actor["issuer"] for actor in actors]
-        plain["actors"] = [actor["subject"] for actor in actors]
+    plain[PERSONAL] = _render(opened.get("personal") or {})
+    issuer, subject = (find_text(opened, "personal", "subject", one) for one in _PARTY)
+    if issuer is not None and subject is not None:
+        plain |= {"subject_issuer": issuer, "subject": subject}
+    if actors := find_list(opened, "personal", "actors"):
+        plain["actor_issuers"] = [find_text(actor, "issuer") or "" for actor in actors]
+        plain["actors"] = [find_text(actor, "subject") or "" for actor in actors]
     return plain
+
+
+def _render(personal: Any) -> str:  # noqa: ANN401 — stands for any JSON value
+    try:
+        return canonical_json(personal).decode()
+    except TypeError:  # nested beyond anything of ours
+        return canonical_json(UNREADABLE).decode()
 
 
 def parse_record(row: Mapping[str, Any]) -> dict[str, Any]:
