@@ -65,10 +65,10 @@ def stats(
     output: Output = Format.TABLE,
     config: Config = None,
 ) -> None:
-    """Show hits, upstream calls and what was saved since a process was started.
+    """Show hits, upstream calls and what was saved since a broker was started.
 
-    It reads the metrics of one process at its admin listener. Where there are several, each has
-    its own memory and its own figures: ask each, or add up the metrics.
+    It reads the metrics at the admin listener: of one broker, with all of its workers. Where there
+    are several brokers, each has its own memory and its own figures: ask each.
     """
     where = _admin_url(config) if url is None else url.rstrip("/")
     try:

@@ -108,7 +108,7 @@ def read_stats(metrics: str, *, now: float, price: Decimal | None = None) -> Sta
                 calls[upstream] += int(sample.value)
                 given[upstream] += int(sample.value) * (sample.labels["outcome"] in _GIVEN)
             elif sample.name == "process_start_time_seconds":
-                started = sample.value
+                started = min(started, sample.value)  # of several processes, the oldest
     names = sorted({*outcomes, *calls})
     return Stats(
         {name: Traffic(dict(outcomes[name]), calls[name], given[name]) for name in names},

@@ -73,7 +73,7 @@ def test_every_link_leads_somewhere(path: Path) -> None:
         *("how-to/add-an-issuer", "how-to/add-a-client", "how-to/add-a-grant"),
         *("how-to/write-a-policy", "how-to/rotate-keys", "how-to/upgrade"),
         *("how-to/answer-an-auditor", "how-to/run-in-production", "how-to/connect-a-library"),
-        "how-to/introspect-tokens",
+        *("how-to/introspect-tokens", "how-to/token-proxy"),
         *("reference/configuration", "reference/errors", "reference/cli", "reference/metrics"),
         *("reference/audit-events", "reference/policies", "reference/operations"),
         *("reference/glossary", "reference/integrations"),
@@ -152,7 +152,7 @@ def _packages() -> frozenset[str]:
         for path in ROOT.glob("policies/**/*.rego")
         for package in re.findall(r"^package (\S+)", path.read_text("utf-8"), re.MULTILINE)
     }
-    return frozenset(found | {"broker.rules"})
+    return frozenset(found | {"broker.rules", "broker.proxy_rules"})
 
 
 @cache
