@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.jwts import unverified_claims
@@ -150,6 +151,7 @@ def test_the_show_is_told_from_a_deep_folder_with_all_ports_taken(tmp_path: Path
         "200 a new token",
         "✓ The trail is intact: 11 rows under",
         "Both tokens verify by the published keys, and every answer has its row.",
+        "See it all in a browser: this serves on, and ends with a link.",
     ):
         assert words in shown
     assert 1 == len(set(re.findall(r"txn · (\S+ \S+) ", shown)))
@@ -180,12 +182,15 @@ def test_it_serves_on_until_it_is_told_to_stop(folder: Path, start):
     dev.wait_for("✓ checkout at inventory for alice", times=3)
     doctor, query = (run_printed(dev, command) for command in ("doctor", "audit query"))
     revoke = run_printed(dev, "revoke --client checkout --reason leaked --dry-run")
+    explored = explore(dev)
     dev.process.send_signal(signal.SIGTERM)
 
     assert 0 == dev.wait(), dev.text
     assert "runs here and is ready" in doctor
     assert "policy.scope_not_held" in query
     assert "would revoke client checkout" in revoke
+    assert "policy.scope_not_held" in explored
+    assert '<bdi class="name">alice</bdi>' in explored
     claims = [unverified_claims(answer["access_token"]) for answer in (first, second, third)]
     assert [120, 30, 30] == [each["exp"] - each["iat"] for each in claims]
     assert re.search(r"depth\.rego:\s*\d+", dev.text.partition("not live")[2])
@@ -193,6 +198,14 @@ def test_it_serves_on_until_it_is_told_to_stop(folder: Path, start):
     assert "eyJ" not in dev.text
     assert "eyJ" not in (folder / ".broker/broker.log").read_text()
     assert [] == processes_in(folder)
+
+
+def explore(dev: Dev) -> str:
+    """Open the link that was printed; the page that it leads to."""
+    link = re.search(r"^http://127\.0\.0\.1:\d+/open\?link=\S+$", dev.text, re.MULTILINE)
+    assert link is not None, dev.text
+    with httpx.Client(follow_redirects=True, trust_env=False) as browser:
+        return browser.get(link[0]).raise_for_status().text
 
 
 def paste(dev: Dev) -> dict[str, Any]:
