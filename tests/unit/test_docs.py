@@ -194,11 +194,15 @@ def _variables() -> frozenset[str]:
 
 @cache
 def _input_members() -> frozenset[str]:
-    schema = json.loads((ROOT / "policies" / "schemas" / "input.json").read_text("utf-8"))
+    schemas = [
+        json.loads((ROOT / "policies" / "schemas" / name).read_text("utf-8"))
+        for name in ("input.json", "proxy_input.json")
+    ]
     inner = {
         f"{section}.{name}"
+        for schema in schemas
         for section, found in schema["properties"].items()
-        for name in found.get("properties", schema["definitions"]["token"]["properties"])
+        for name in found.get("properties") or schema["definitions"]["token"]["properties"]
     }
     return frozenset(inner)
 
