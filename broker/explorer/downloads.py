@@ -5,7 +5,7 @@ A file that breaks off is seen to be broken off, since the connection is cut, to
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any, Final, cast
 
@@ -46,13 +46,15 @@ class Downloads:
         if named and self._sources.vault is None:
             raise Unclear(NAMES, "takes the audit key; start the explorer with --key-file")
         question = await self._begin(given, "csv", named=named)
-        return self._file(self._commas(question, named=named), "csv", "text/csv; charset=utf-8")
+        parts = self._commas(question, named=named)
+        return await self._file(parts, "csv", "text/csv; charset=utf-8")
 
     async def lines(self, request: Request) -> Response:
         """Answer the records, one a line, byte for byte as they were hashed."""
         given = parse_fields(request.scope["query_string"], (*FILTERS, ZONE))
         question = await self._begin(given, "jsonl", named=False)
-        return self._file(self._lines(question), "jsonl", "application/jsonl; charset=utf-8")
+        parts = self._lines(question)
+        return await self._file(parts, "jsonl", "application/jsonl; charset=utf-8")
 
     async def _begin(self, given: dict[str, str], kind: str, *, named: bool) -> Question:
         sources = self._sources
@@ -65,12 +67,14 @@ class Downloads:
             await sources.reader.require_fit()
         return question
 
-    def _file(self, parts: AsyncIterator[bytes], ending: str, kind: str) -> Response:
+    async def _file(self, parts: AsyncGenerator[bytes], ending: str, kind: str) -> Response:
+        # What cannot be read at all is a page that says so, and no file.
+        first = await anext(parts)
         name = f"audit-{self._sources.now():%Y%m%dT%H%M%SZ}.{ending}"
         headers = {"content-disposition": f'attachment; filename="{name}"'}
-        return StreamingResponse(parts, media_type=kind, headers=headers)
+        return StreamingResponse(_whole(first, parts), media_type=kind, headers=headers)
 
-    async def _commas(self, question: Question, *, named: bool) -> AsyncIterator[bytes]:
+    async def _commas(self, question: Question, *, named: bool) -> AsyncGenerator[bytes]:
         buffer = io.BytesIO()
         rows = CommaRows(buffer, opened=named)
         opened = opening(self._sources.streaming_reader.open_all)
@@ -80,7 +84,7 @@ class Downloads:
         rows.close()
         yield _taken(buffer)
 
-    async def _lines(self, question: Question) -> AsyncIterator[bytes]:
+    async def _lines(self, question: Question) -> AsyncGenerator[bytes]:
         async for lot in self._lots(question):
             yield b"".join(cast(str, row["record"]).encode() + b"\n" for row in lot)
 
@@ -96,6 +100,13 @@ class Downloads:
                     yield lot
                     lot = []
             yield lot
+
+
+async def _whole(first: bytes, parts: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
+    async with aclosing(parts):
+        yield first
+        async for part in parts:
+            yield part
 
 
 def _taken(buffer: io.BytesIO) -> bytes:

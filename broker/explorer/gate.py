@@ -80,9 +80,10 @@ class Gate:
             await self._app(scope, receive, answer)
         except Exception as error:  # noqa: BLE001 — (5): the one place where it ends
             _log.error("a page failed: %s", _place(error))
-            if answer.started:
-                raise _Ended from None
-            await self._pages.trouble(_OUR_FAULT)(scope, receive, answer)
+            if not answer.started:
+                await self._pages.trouble(_OUR_FAULT)(scope, receive, answer)
+            # Else the answer stays without its end, and the listener cuts the connection: whoever
+            # reads it sees that it is not whole.
 
     def _refusal(self, scope: Scope) -> Response | None:
         """Return what a request is answered with that does not come through."""
@@ -149,10 +150,6 @@ class Gate:
             return False
         morsel = found.get(self._admission.cookie)
         return morsel is not None and self._admission.admits(morsel.value)
-
-
-class _Ended(Exception):  # noqa: N818 — ends a connection
-    """An answer broke off; whoever reads it must see that it is not whole."""
 
 
 class _Answer:
