@@ -51,6 +51,9 @@ format: .venv/dev .tools/opa ## rewrite Python and Rego the way lint wants them
 docs: .venv/dev ## rewrite the generated pages of docs/
 	@.venv/bin/python scripts/generate_docs.py
 
+screenshots: .venv/dev .tools/opa .tools/chromium ## take the pictures of docs/images anew, from a demo made for it
+	@exec .venv/bin/python -m scripts.screenshots
+
 requirements: .venv/dev ## resolve the versions anew: requirements/*.txt from pyproject.toml
 	@exec scripts/lock
 
@@ -60,7 +63,7 @@ hooks: ## run the quick checks before every commit in this clone
 clean: ## remove what was installed and made, the development database too
 	@rm -rf .venv .tools .broker dist .*_cache .hypothesis
 
-.PHONY: help run test lint policy bench bench-proxy drill-rotation drill-revocation drill-tamper format docs requirements hooks clean
+.PHONY: help run test lint policy bench bench-proxy drill-rotation drill-revocation drill-tamper format docs screenshots requirements hooks clean
 
 # What the targets above stand on, in the order in which it is made.
 

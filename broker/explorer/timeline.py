@@ -98,7 +98,8 @@ def _build_scale(totals: Sequence[int]) -> _Scale:
     # The next round number, so that the label at the top is one.
     unit = 10 ** max(0, len(str(max(there))) - 1)
     top = unit * 10 if steep else unit * ceil(max(there) / unit)
-    return _Scale(top, steep)
+    # An even one, as its half stands beside it.
+    return _Scale(top + 1 if 1 < top < 10 and top % 2 else top, steep)
 
 
 def _counts(scale: _Scale) -> Markup:
