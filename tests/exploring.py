@@ -59,4 +59,4 @@ def links_of(response: httpx.Response) -> list[str]:
 
 def rows_of(response: httpx.Response) -> list[str]:
     """The ids of the rows of a list, in its order."""
-    return re.findall(r'class="open-row" href="/rows/([0-9a-f-]{36})"', response.text)
+    return re.findall(r'class="open-row" href="/rows/([0-9a-f-]{36})["?]', response.text)

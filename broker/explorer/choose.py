@@ -97,7 +97,7 @@ class _Choice:
         id_ = str(step.row["id"])
         return build_row(
             step,
-            href=row_link(id_),
+            href=row_link(id_, self._given),
             current=id_ == self._current,
             before=before,
             zone=self._zone,

@@ -31,14 +31,14 @@ def verify_link(given: Mapping[str, str]) -> str:
     return VERIFY + _query(given)
 
 
-def row_link(id: str) -> str:  # noqa: A002 — the column's name
-    """Return the page of a row, by its id."""
-    return f"/rows/{id}"
+def row_link(id: str, given: Mapping[str, str] | None = None) -> str:  # noqa: A002 — the column's name
+    """Return the page of a row, by its id; of the fields it may be ``given`` it knows the zone."""
+    return f"/rows/{id}{_query(given or {})}"
 
 
-def transaction_link(id: str) -> str:  # noqa: A002 — the column's name
+def transaction_link(id: str, given: Mapping[str, str] | None = None) -> str:  # noqa: A002 — the column's name
     """Return the page of the transaction that a row belongs to, by the id of the row."""
-    return f"/rows/{id}/transaction"
+    return f"/rows/{id}/transaction{_query(given or {})}"
 
 
 def proof_link(id: str) -> str:  # noqa: A002 — the column's name

@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 from starlette.responses import Response
 
 from broker.explorer import links
+from broker.explorer.question import ZONE
 from broker.explorer.text import bounded
 from broker.explorer.times import show_age, show_moment
 
@@ -63,6 +64,7 @@ class Pages:
             "links": links,
             "static": {name: f"{links.STATIC}{name}" for name in self._static},
             "named": named,
+            "kept": self.kept,
         }
         self._environment.filters |= {
             "moment": show_moment,
@@ -80,6 +82,10 @@ class Pages:
     def render(self, template: str, **values: Any) -> str:  # noqa: ANN401 — what templates take
         """Return the text of a template."""
         return self._environment.get_template(template).render({"zone": self._zone} | values)
+
+    def kept(self, zone: ZoneInfo) -> dict[str, str]:
+        """Return the fields that a page hands on to those behind it: another zone than ours."""
+        return {} if zone.key == self._zone.key else {ZONE: zone.key}
 
     def trouble(self, trouble: Trouble, *, inside: bool = True) -> Response:
         """Return the page of what could not be answered; ``inside``: to somebody let in."""

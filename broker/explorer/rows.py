@@ -21,7 +21,7 @@ from broker.explorer.facts import decision_facts, lives_of, party_facts, reasons
 from broker.explorer.gate import MISSING
 from broker.explorer.line import Line, build_line, closed_of, record_of
 from broker.explorer.pages import Pages, Trouble, Troubled
-from broker.explorer.question import Unclear, parse_id
+from broker.explorer.question import ZONE, Unclear, parse_fields, parse_id, parse_question
 from broker.explorer.seal import Seal, find_seal
 from broker.explorer.sources import Sources
 from broker.explorer.tree import draw_tree
@@ -56,6 +56,7 @@ class Rows:
     async def show(self, request: Request) -> Response:
         """Answer the page of a row."""
         id = id_of(request)  # noqa: A001 — the column's name
+        zone = self._zone_of(request)
         await self._sources.record("audit.explore", {"row": id})
         subject = await self._load(id)
         line = subject.line
@@ -65,13 +66,13 @@ class Rows:
             self._lines(Filter(parent=line.id)),
         )
         return self._pages.page(
-            "row.html", **_values(subject, seal, parents, children, self._sources.zone)
+            "row.html", zone=zone, **_values(subject, seal, parents, children, zone)
         )
 
     async def transaction(self, request: Request) -> Response:
         """Answer the page of the transaction that a row belongs to."""
         id = id_of(request)  # noqa: A001 — the column's name
-        sources = self._sources
+        sources, zone = self._sources, self._zone_of(request)
         await sources.record("audit.explore", {"transaction": id})
         found = await find_transaction(sources.reader, id)
         if found is None:
@@ -81,7 +82,8 @@ class Rows:
             "transaction.html",
             current=id,
             transaction=found,
-            picture=draw_tree(found, current=id, zone=sources.zone),
+            picture=draw_tree(found, current=id, given=self._pages.kept(zone), zone=zone),
+            zone=zone,
             lines=lines,
             refused=sum(line.outcome == "refused" for line in lines),
         )
@@ -102,6 +104,12 @@ class Rows:
         await self._sources.record("audit.export", {"row": id, "format": "record"})
         row = await self._find(id)
         return _file(row["record"].encode(), f"{id}.json", "application/json")
+
+    def _zone_of(self, request: Request) -> ZoneInfo:
+        """Return the zone that the address names. Raises ``Unclear``."""
+        sources = self._sources
+        given = parse_fields(request.scope["query_string"], (ZONE,))
+        return parse_question(given, sources.zone, sources.now()).zone
 
     async def _find(self, id: str) -> Mapping[str, Any]:  # noqa: A002 — the column's name
         rows = [row async for row in find_rows(self._sources.reading, Filter(jti=id), limit=1)]

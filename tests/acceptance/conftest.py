@@ -27,3 +27,9 @@ async def own(postgres: EmbeddedPostgres, migrated: OneDatabase):
     """A trail that a test may change, or lose."""
     database = make_database(postgres, migrated.name)
     return await tell(database)
+
+
+@pytest.fixture(scope="module")
+def bare(postgres: EmbeddedPostgres, migrated: OneDatabase) -> OneDatabase:
+    """A trail with nothing in it but who looked."""
+    return make_database(postgres, migrated.name)

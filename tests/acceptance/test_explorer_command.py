@@ -30,9 +30,9 @@ def start(*arguments: str) -> subprocess.Popen[str]:
 
 
 @pytest.fixture
-def serving(migrated: OneDatabase) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def serving(bare: OneDatabase) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The command, and the link that it has printed."""
-    process = start("--database-url", migrated.auditor_url, "--timezone", "Asia/Tokyo")
+    process = start("--database-url", bare.auditor_url, "--timezone", "Asia/Tokyo")
     assert process.stdout is not None
     try:
         printed = [process.stdout.readline(), process.stdout.readline()]
@@ -68,9 +68,9 @@ def test_it_prints_a_link_that_opens_and_ends_when_told(serving, number):
         (["--port", "70000"], "--port"),
     ],
 )
-def test_what_it_cannot_use_is_named(migrated, arguments, said):
+def test_what_it_cannot_use_is_named(bare, arguments, said):
     """Exit code 2, and no page."""
-    process = start("--database-url", migrated.auditor_url, *arguments)
+    process = start("--database-url", bare.auditor_url, *arguments)
     printed, complaints = process.communicate(timeout=60)
 
     assert 2 == process.returncode
@@ -79,11 +79,11 @@ def test_what_it_cannot_use_is_named(migrated, arguments, said):
     assert "open?link" not in printed
 
 
-def test_a_port_that_is_taken_is_named(migrated):
+def test_a_port_that_is_taken_is_named(bare):
     """It is not another one that is served then: bookmarks would lead nowhere."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
-        process = start("--database-url", migrated.auditor_url, "--port", port)
+        process = start("--database-url", bare.auditor_url, "--port", port)
         _, complaints = process.communicate(timeout=60)
 
     assert 2 == process.returncode

@@ -11,8 +11,8 @@ from tests.fixtures.postgres import OneDatabase
 
 
 @pytest.fixture
-async def explorer(migrated: OneDatabase):
-    async with Explorer(means(migrated)) as served:
+async def explorer(bare: OneDatabase):
+    async with Explorer(means(bare)) as served:
         yield served
 
 
@@ -112,9 +112,9 @@ async def test_a_cookie_of_somebody_else_is_none(stranger, cookie):
         "[::1]:{port}",
     ],
 )
-async def test_a_name_that_was_rebound_to_loopback_leads_nowhere(migrated, host):
+async def test_a_name_that_was_rebound_to_loopback_leads_nowhere(bare, host):
     """DNS rebinding: the browser of a page elsewhere sends its own name, and gets nothing."""
-    async with exploring(migrated) as client:
+    async with exploring(bare) as client:
         port = client.base_url.port
         response = await client.get("/", headers={"host": host.format(port=port)})
 
@@ -124,9 +124,9 @@ async def test_a_name_that_was_rebound_to_loopback_leads_nowhere(migrated, host)
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"])
-async def test_nothing_is_changed_by_a_request(migrated, method):
+async def test_nothing_is_changed_by_a_request(bare, method):
     """There is nothing but reading, so a forged form has nothing to send to."""
-    async with exploring(migrated) as client:
+    async with exploring(bare) as client:
         response = await client.request(method, "/")
 
     assert (405, "GET") == (response.status_code, response.headers["allow"])
@@ -143,18 +143,18 @@ async def test_nothing_is_changed_by_a_request(migrated, method):
         pytest.param("none", "navigate", 200, id="the-address-bar"),
     ],
 )
-async def test_only_these_pages_and_the_address_bar_ask(migrated, site, mode, status):
+async def test_only_these_pages_and_the_address_bar_ask(bare, site, mode, status):
     """All ports of this machine are one site to browsers, and cookies come along."""
-    async with exploring(migrated) as client:
+    async with exploring(bare) as client:
         headers = {"sec-fetch-site": site, "sec-fetch-mode": mode}
         response = await client.get("/", headers=headers)
 
     assert status == response.status_code
 
 
-async def test_whoever_follows_a_link_of_a_colleague_can_go_on(migrated):
+async def test_whoever_follows_a_link_of_a_colleague_can_go_on(bare):
     """The cookie does not come along from another site; one click on our page later it does."""
-    async with exploring(migrated) as client:
+    async with exploring(bare) as client:
         headers = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
         response = await client.get("/?client=a&since=24h", headers=headers)
 
@@ -176,9 +176,9 @@ async def test_a_path_that_names_another_host_is_no_way_to_go_on(stranger, explo
     "path",
     ["/", "/?nonsense=1", "/rows/none", "/static/style.css", "/static/none", "/trail/verify"],
 )
-async def test_no_answer_is_kept_framed_sniffed_or_scripted(migrated, path):
+async def test_no_answer_is_kept_framed_sniffed_or_scripted(bare, path):
     """The policy allows nothing inline, nothing from elsewhere, and no text to become HTML."""
-    async with exploring(migrated) as client:
+    async with exploring(bare) as client:
         response = await client.get(path)
 
     expected = {name.decode(): value.decode() for name, value in HEADERS}
@@ -195,11 +195,11 @@ async def test_no_answer_is_kept_framed_sniffed_or_scripted(migrated, path):
     assert not re.search(r"(?:src|href|action)=\"(?!/|#)", response.text)
 
 
-async def test_an_explorer_is_on_loopback_alone_and_says_if_its_port_is_taken(migrated, explorer):
+async def test_an_explorer_is_on_loopback_alone_and_says_if_its_port_is_taken(bare, explorer):
     """It binds 127.0.0.1; of two on one port the second one says so."""
     host, _, port = explorer.address.partition(":")
     assert "127.0.0.1" == host
 
     with pytest.raises(CannotServe, match=f"127.0.0.1:{port} cannot be used"):
-        async with Explorer(means(migrated), port=int(port)):
+        async with Explorer(means(bare), port=int(port)):
             pass

@@ -58,6 +58,19 @@ async def test_a_transaction_is_a_picture_and_a_list(visitor, told):
         assert f'href="/rows/{id_}"' in tree
 
 
+async def test_a_zone_goes_on_from_page_to_page(visitor, told):
+    """Whoever looks in Tokyo time follows rows and trees in Tokyo time."""
+    page = await visitor.get("/?client=inventory&tz=Asia/Tokyo")
+    row = await visitor.get(next(link for link in links_of(page) if told.second in link))
+    tree = await visitor.get(next(link for link in links_of(row) if "transaction" in link))
+    card = next(link for link in links_of(tree) if told.first in link)
+
+    assert f"/rows/{told.first}?tz=Asia%2FTokyo" == card
+    for answer in (page, row, tree):
+        assert "Asia/Tokyo" in text_of(answer)
+    assert 400 == (await visitor.get(f"/rows/{told.first}?tz=Mars")).status_code
+
+
 @pytest.mark.parametrize(
     "path",
     [
