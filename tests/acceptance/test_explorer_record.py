@@ -16,8 +16,8 @@ ACCESS = "SELECT role, by, action, details FROM audit_access ORDER BY id"
     [
         ("/?client=inventory", ("audit.explore", {"client": "inventory"})),
         (
-            "/?subject=alice&tz=Asia/Tokyo",
-            ("audit.explore", {"subject": "alice", "tz": "Asia/Tokyo"}),
+            "/?target=ledger&tz=Asia/Tokyo",
+            ("audit.explore", {"target": "ledger", "tz": "Asia/Tokyo"}),
         ),
         ("/timeline?outcome=issued", ("audit.explore", {"outcome": "issued"})),
         ("/rows/{id}", ("audit.explore", {"row": "{id}"})),
