@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 TOOLS = Path(__file__).resolve().parent.parent / ".tools"
@@ -44,22 +44,11 @@ def find_softhsm(root: Path) -> tuple[Path, Path] | None:
 
 def install() -> None:
     """Unpack the packages. Raises ``Failed``."""
-    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+    if not has_apt():
         raise Failed("there is no apt-get here")
     TOOLS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=TOOLS) as folder:
-        download = ["apt-get", "--quiet", "download", *PACKAGES]
-        try:
-            run(download, folder)
-        except Failed:
-            if os.geteuid() != 0:
-                raise
-            # A new machine has no lists of packages yet.
-            run(["apt-get", "--quiet", "update"], folder)
-            run(download, folder)
-        unpacked = Path(folder, "unpacked")
-        for package in sorted(Path(folder).glob("*.deb")):
-            run(["dpkg-deb", "--extract", str(package), str(unpacked)], folder)
+        unpacked = download(PACKAGES, folder)
         found = find_softhsm(unpacked)
         if found is None:
             raise Failed("the packages have neither its program nor its library where they were")
@@ -68,11 +57,41 @@ def install() -> None:
         unpacked.replace(SOFTHSM)
 
 
-def run(command: list[str], folder: str) -> None:
+def has_apt() -> bool:
+    """Whether there is what takes packages and what unpacks them."""
+    return all(shutil.which(program) for program in ("apt-get", "dpkg-deb"))
+
+
+def download(packages: Sequence[str], folder: str) -> Path:
+    """Return where below ``folder`` the packages are unpacked. Raises ``Failed``."""
+    if not has_apt():
+        raise Failed("there is no apt-get here")
+    command = ["apt-get", "--quiet", "download", *packages]
+    try:
+        run(command, folder)
+    except Failed:
+        if os.geteuid() != 0:
+            raise
+        # A new machine has no lists of packages yet.
+        run(["apt-get", "--quiet", "update"], folder)
+        run(command, folder)
+    unpacked = Path(folder, "unpacked")
+    for package in sorted(Path(folder).glob("*.deb")):
+        run(["dpkg-deb", "--extract", str(package), str(unpacked)], folder)
+    return unpacked
+
+
+def run(command: list[str], folder: str, environ: dict[str, str] | None = None) -> None:
     """Run it; raise ``Failed`` with its last line if it fails."""
     try:
         done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, check=False, timeout=DEADLINE
+            command,
+            cwd=folder,
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=DEADLINE,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Failed(f"{command[0]}: {error}") from error

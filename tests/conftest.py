@@ -6,6 +6,7 @@ pytest_plugins = [
     "tests.fixtures.postgres",
     "tests.fixtures.opa",
     "tests.fixtures.softhsm",
+    "tests.fixtures.redis",
     "tests.fixtures.http",
 ]
 

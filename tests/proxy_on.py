@@ -19,11 +19,13 @@ from broker.proxy.life import Moment
 from broker.proxy.memory import Memory
 from broker.proxy.proxy import ProxyAnswer, TokenProxy
 from broker.proxy.request import ProxyRequest, parse_request
+from broker.proxy.shared import SharedTokens
 from broker.settings import Rate, Settings, Upstream
 from tests.audit import new_id, now
 from tests.configuration import document
 from tests.integration.audit.test_commit import trail_on
 from tests.proxying import SECRET, Provider, grant
+from tests.server import eventually
 
 _TLS = build_tls()
 FORM = "application/x-www-form-urlencoded"
@@ -78,6 +80,14 @@ class OpenProxy:
         except Rejected as rejected:
             return rejected.reason
 
+    async def settled(self) -> None:
+        """Return once nothing is under way."""
+
+        async def nothing() -> bool:
+            return not len(self.memory.flights)
+
+        await eventually(nothing)
+
     async def token(self, *asked: Any, **options: Any) -> dict[str, Any]:
         """The members of a token."""
         answer = await self.ask(*asked, **options)
@@ -96,6 +106,7 @@ async def proxy_on(
     rate: str = "1000/1m",
     rows: int = 1000,
     deadline: timedelta = timedelta(seconds=5),
+    shared: SharedTokens | None = None,
     **upstream: Any,
 ) -> AsyncIterator[OpenProxy]:
     """A proxy for one upstream, for as long as the block lasts."""
@@ -104,7 +115,7 @@ async def proxy_on(
     )
     clocks = Clocks()
     async with trail_on(database_url, rows=rows, deadline=deadline) as trail:
-        memory = Memory(HitCounter(trail, now), clocks.read, max_bytes)
+        memory = Memory(HitCounter(trail, now), clocks.read, max_bytes, shared)
         proxy = wire_proxy(
             settings,
             engine,

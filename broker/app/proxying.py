@@ -12,6 +12,7 @@ from broker.audit.commit import AuditTrail
 from broker.clients.authenticate import Throttle
 from broker.endpoints.apps import InForce, build_proxy_app
 from broker.endpoints.source import Networks
+from broker.keys.envelope import load_kek
 from broker.listener import Listener
 from broker.policy.engine import PolicyEngine
 from broker.proxy.count import HitCounter
@@ -19,8 +20,11 @@ from broker.proxy.life import Moment
 from broker.proxy.memory import Memory
 from broker.proxy.permission import Permissions
 from broker.proxy.proxy import TokenProxy
+from broker.proxy.seal import Seal
+from broker.proxy.shared import SharedTokens
+from broker.proxy.store import RedisStore
 from broker.proxy.upstream import UpstreamClient
-from broker.settings import Proxy, Settings, Upstream
+from broker.settings import Proxy, Settings, SharedStore, Upstream
 
 _MIB: Final = 1024 * 1024
 
@@ -31,8 +35,10 @@ class Proxying:
     def __init__(
         self, settings: Proxy, *, trail: AuditTrail, clock: Callable[[], datetime]
     ) -> None:
+        """Nothing is opened yet. Raises ``ConfigurationError`` for a key that cannot be used."""
         self._hits = HitCounter(trail, clock)
-        self.memory = Memory(self._hits, read_moment, settings.memory * _MIB)
+        shared = None if settings.store is None else _build_shared(settings.store)
+        self.memory = Memory(self._hits, read_moment, settings.memory * _MIB, shared)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Record how often tokens are used, until ``stop`` is set; then end what is under way."""
@@ -40,6 +46,8 @@ class Proxying:
             await self._hits.run(stop)
         finally:
             await self.memory.flights.aclose()
+            if self.memory.shared is not None:
+                await self.memory.shared.aclose()
 
 
 def build_proxy_listener(
@@ -62,6 +70,16 @@ def build_proxy_listener(
         build_id=build_id,
     )
     return place.listener("proxy", app, listen)
+
+
+def _build_shared(settings: SharedStore) -> SharedTokens:
+    secret = load_kek(settings.key_file, setting="proxy.store.key_file")
+    store = RedisStore(
+        settings.url.get_secret_value(),
+        deadline=settings.deadline.total_seconds(),
+        ca_file=None if settings.ca_file is None else str(settings.ca_file),
+    )
+    return SharedTokens(store, Seal(secret))
 
 
 def read_moment() -> Moment:

@@ -15,6 +15,7 @@ from broker.proxy.count import HitCounter
 from broker.proxy.flight import Flights
 from broker.proxy.key import build_secret
 from broker.proxy.life import Life, Moment
+from broker.proxy.shared import SharedTokens
 from broker.telemetry import meter
 
 # Whoever sends wrong secrets pushes out other errors, and no token.
@@ -37,6 +38,7 @@ class Held:
     token: UpstreamToken
     life: Life
     label: Label  # what its uses are counted under
+    fetched: bool = True  # by this process, which has asked the upstream
     renew_at: float = 0.0  # not before: monotonic, after a renewal that failed
 
     @property
@@ -68,6 +70,7 @@ class Memory:
     hits: HitCounter
     moment: Callable[[], Moment]
     max_bytes: int
+    shared: SharedTokens | None = None  # None: each process has its own
     secret: bytes = field(default_factory=build_secret, repr=False)
     tokens: BoundedCache[Held] = field(init=False, repr=False)
     refusals: BoundedCache[Repeated] = field(init=False, repr=False)

@@ -98,7 +98,7 @@ class TokenProxy:
         wait = self._throttle.check(throttled(request), attempt.source, attempt.at)
         if wait is not None:
             raise AuthenticationRejected(Reason.CLIENT_THROTTLED, retry_after=wait)
-        key = derive_key(self._memory.secret, (upstream.identity, *request.parts))
+        key = derive_key(self._memory.secret, upstream.parts_of(request))
         await self.permissions.require(attempt, key, question, settings)
         return request, key
 
@@ -125,7 +125,7 @@ class TokenProxy:
             outcome = Failure(Reason.PROXY_UPSTREAM_UNAVAILABLE)
         if not isinstance(outcome, Held):
             return _refuse(name, outcome)
-        if shared:
+        if shared or not outcome.fetched:
             return self._used(name, "shared", outcome, memory.moment())
         _count(name, "fetched")
         return _render(outcome, memory.moment())

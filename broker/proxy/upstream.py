@@ -24,6 +24,7 @@ from broker.issuers.discovery import fetch_token_endpoint
 from broker.issuers.fetch import FetchFailed, FetchFault, GuardedFetcher, Resolve, resolve_name
 from broker.issuers.sources import tls_for
 from broker.proxy.answer import GONE, Failure, Outcome, UpstreamToken, read_reply
+from broker.proxy.key import Parts
 from broker.proxy.request import ProxyRequest
 from broker.settings import Upstream
 from broker.telemetry import meter, tracer
@@ -65,11 +66,8 @@ class UpstreamClient:
         """Nobody is asked yet. Raises ``ConfigurationError`` for an unusable ``ca_file``."""
         self.settings = settings
         # What its tokens are kept under: at another address it is another upstream.
-        self.identity = (
-            settings.name.encode(),
-            (settings.token_endpoint or "").encode(),
-            (settings.issuer or "").encode(),
-        )
+        places = (settings.name, settings.token_endpoint or "", settings.issuer or "")
+        self._identity = tuple(place.encode() for place in places)
         self._timeout = settings.timeout.total_seconds()
         self._fetcher = GuardedFetcher(
             tls_for(f"upstreams: {settings.name}", settings.ca_file, tls),
@@ -82,6 +80,10 @@ class UpstreamClient:
         self._slots = asyncio.Semaphore(UNDER_WAY)
         self._endpoint: str | None = settings.token_endpoint
         self._learnt_at: float | None = None
+
+    def parts_of(self, request: ProxyRequest) -> Parts:
+        """Return everything that a request to this upstream consists of."""
+        return (self._identity, *request.parts)
 
     async def ask(self, request: ProxyRequest) -> Outcome:
         """Return what the upstream answers; that it does not answer is an outcome as well."""

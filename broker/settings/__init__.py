@@ -21,7 +21,7 @@ from broker.settings.sections import (
     Rate,
     Telemetry,
 )
-from broker.settings.upstreams import Proxy, Upstream
+from broker.settings.upstreams import Proxy, SharedStore, Upstream
 from broker.settings.values import Algorithm, Duration, SigningAlgorithm, parse_duration
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "Proxy",
     "Rate",
     "Settings",
+    "SharedStore",
     "SigningAlgorithm",
     "TargetSettings",
     "Telemetry",

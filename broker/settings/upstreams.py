@@ -1,10 +1,12 @@
 """The token proxy: whose tokens it fetches and keeps, for whom, and where it listens."""
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SecretStr
 
 from broker.oauth import MAX_NAME
 from broker.settings.problems import Path, Problem
@@ -41,6 +43,14 @@ def _check_parameter(value: str) -> str:
     return value
 
 
+def _check_redis_url(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if not re.match(r"rediss?://[^/?#]", text) or not text.isprintable():
+        raise ValueError("write a URL like rediss://:password@host:6379/0")
+    return value
+
+
+RedisUrl = Annotated[SecretStr, AfterValidator(_check_redis_url)]
 # Not an identifier of ours: how ids look is the identity provider's to say.
 UpstreamClient = Annotated[str, AfterValidator(_check_client)]
 
@@ -95,6 +105,24 @@ class Upstream(Section):
             yield Problem(("clients",), "write '*' alone, or client ids")
 
 
+class SharedStore(Section):
+    """A server of the Redis protocol where processes share tokens, encrypted."""
+
+    url: RedisUrl = Field(
+        description="`rediss://…`, or `redis://…` on loopback; perhaps with credentials."
+    )
+    key_file: ConfigPath = Field(
+        description="File with 32 random bytes in base64, the same for all that share."
+    )
+    ca_file: ConfigPath | None = Field(
+        None, description="Trust anchors (PEM) for the server; absent: the system's."
+    )
+    deadline: Annotated[Duration, within(timedelta(milliseconds=5), timedelta(seconds=1))] = Field(
+        timedelta(milliseconds=50),
+        description="How long the store may take; without an answer there is none.",
+    )
+
+
 class Proxy(Section):
     """The token proxy itself; what it fetches is listed under `upstreams`."""
 
@@ -112,6 +140,18 @@ class Proxy(Section):
         le=4096,
         description="MiB of tokens that one process keeps; the least recently used go first.",
     )
+    store: SharedStore | None = Field(
+        None, description="Where processes share tokens; absent: each has its own."
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield what would show the credentials of the store to the network."""
+        yield from super().problems()
+        url = "" if self.store is None else self.store.url.get_secret_value()
+        host = urlsplit(url).hostname
+        if url.startswith("redis:") and not is_loopback(host) and not self.mesh_terminates_tls:
+            text = "write rediss: plain redis is only for loopback, or where a mesh terminates TLS"
+            yield Problem(("store", "url"), text)
 
 
 def proxy_problems(

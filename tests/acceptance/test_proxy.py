@@ -1,6 +1,7 @@
 """The token proxy over HTTP, by a broker as a process: a token endpoint, but near."""
 
 import asyncio
+import base64
 import json
 import urllib.parse
 from collections import Counter
@@ -298,6 +299,31 @@ async def test_at_an_address_of_its_own_it_is_nowhere_else(fresh: OneDatabase, t
 
     assert (404, 404, 0) == (elsewhere.status_code, other.status_code, code)
     assert [{"upstream": "idp", "client": "checkout", "scope": "own", "hits": 2}] == hits["hits"]
+
+
+async def test_what_was_fetched_before_a_restart_is_found_after_it(
+    fresh: OneDatabase, tmp_path, idp, own_redis
+):
+    """In the store that processes share, where nobody else can read it."""
+    (tmp_path / "proxy.key").write_text(base64.b64encode(bytes(32)).decode())
+    (tmp_path / "proxy.key").chmod(0o600)
+    store = {"url": "${REDIS_URL}", "key_file": "proxy.key", "deadline": "1s"}
+    config = write_configuration(
+        tmp_path, fresh.app_url, upstreams=[idp.settings()], proxy={"store": store}
+    )
+    tokens = []
+    for _ in range(2):
+        process = BrokerProcess(config, environ={"REDIS_URL": own_redis.url})
+        try:
+            process.wait_ready()
+            tokens.append((await fetch(process.port, "restart"))["access_token"])
+            assert 0 == process.stop()
+        finally:
+            process.kill()
+        assert own_redis.password not in process.log.read_text()
+
+    assert 1 == idp.calls
+    assert tokens[0] == tokens[1]
 
 
 async def test_a_reload_asks_the_new_policy_about_what_is_kept(fresh: OneDatabase, tmp_path, idp):

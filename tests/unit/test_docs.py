@@ -43,6 +43,7 @@ EXAMPLE = ROOT / "docs" / "sources" / "broker.yaml"
 VARIABLES = {
     "DATABASE_URL": "postgresql://broker_app@db.example.com/broker",
     "DATABASE_OWNER_URL": "postgresql://broker_owner@db.example.com/broker",
+    "REDIS_URL": "rediss://redis.example.com:6379/0",
 }
 PREFIXES = {reason.partition(".")[0] for reason in Reason}
 # Words with a capital inside that are not ours.

@@ -13,38 +13,15 @@ import pytest
 from broker.domain import Evaluation
 from broker.errors import Reason
 from broker.issuers.fetch import MAX_REPLY
-from broker.policy.bundle import build_bundle
-from broker.policy.engine import PROXY_ENTRYPOINT, PolicyUnavailable
-from broker.policy.wasm import WasmEngine
+from broker.policy.engine import PolicyUnavailable
 from broker.proxy.cache import OVERHEAD
 from tests.fixtures.postgres import execute
 from tests.heap import find_text
 from tests.integration.audit.test_commit import records
 from tests.loopback import drip, http_answer, json_answer
 from tests.proxy_on import OpenProxy, proxy_on
-from tests.proxying import SECRET, Provider, grant, provider, token
-from tests.server import ROOT, eventually
-
-
-@pytest.fixture(scope="module")
-def bundle(opa):
-    """The stock policy."""
-    return build_bundle(ROOT / "policies", opa=opa)
-
-
-@pytest.fixture
-async def engine(bundle) -> AsyncIterator[WasmEngine]:
-    """What the proxy asks."""
-    engine = WasmEngine(bundle, entrypoint=PROXY_ENTRYPOINT)
-    yield engine
-    await engine.aclose()
-
-
-@pytest.fixture
-async def idp() -> AsyncIterator[Provider]:
-    """The identity provider."""
-    async with provider() as running:
-        yield running
+from tests.proxying import SECRET, grant, provider, token
+from tests.server import eventually
 
 
 @pytest.fixture
@@ -52,15 +29,6 @@ async def proxy(fresh, engine, idp) -> AsyncIterator[OpenProxy]:
     """The proxy before it."""
     async with proxy_on(fresh.app_url, engine, idp) as opened:
         yield opened
-
-
-async def until_renewed(proxy: OpenProxy) -> None:
-    """Return once nothing is under way."""
-
-    async def settled() -> bool:
-        return not len(proxy.memory.flights)
-
-    await eventually(settled)
 
 
 async def test_a_token_is_fetched_once_and_says_what_is_left_of_it(proxy, idp):
@@ -121,7 +89,7 @@ async def test_within_the_margin_the_token_is_served_while_it_is_renewed(proxy, 
     proxy.clocks.forward(3300)
     idp.pause = 0.2
     served = [await proxy.token() for _ in range(20)]
-    await until_renewed(proxy)
+    await proxy.settled()
     renewed = await proxy.token()
 
     assert {(first["access_token"], 300)} == {(s["access_token"], s["expires_in"]) for s in served}
@@ -136,7 +104,7 @@ async def test_a_token_is_served_up_to_its_end_and_not_after_it(proxy, idp):
     for left in (300, 100, 1):
         proxy.clocks.forward(3600 - left - (proxy.clocks.monotonic - 1000))
         assert left == (await proxy.token())["expires_in"]
-        await until_renewed(proxy)
+        await proxy.settled()
     proxy.clocks.forward(1)
 
     assert Reason.PROXY_UPSTREAM_UNAVAILABLE == await proxy.ask()
@@ -150,10 +118,10 @@ async def test_a_renewal_that_fails_waits_for_a_second(proxy, idp):
     proxy.clocks.forward(3300)
     for _ in range(10):
         await proxy.token()
-        await until_renewed(proxy)
+        await proxy.settled()
     proxy.clocks.forward(1.1)
     await proxy.token()
-    await until_renewed(proxy)
+    await proxy.settled()
 
     assert 3 == idp.calls
 
@@ -164,7 +132,7 @@ async def test_a_secret_that_is_good_no_longer_ends_what_it_had(proxy, idp):
     idp.secrets = frozenset()
     proxy.clocks.forward(3300)
     await proxy.token()
-    await until_renewed(proxy)
+    await proxy.settled()
 
     assert 401 == (await proxy.ask()).status
     assert 0 == len(proxy.memory.tokens)
@@ -506,7 +474,7 @@ async def test_a_secret_is_nowhere_when_its_request_is_answered(fresh, engine, i
         await proxy.token(secret=secret)
         proxy.clocks.forward(3300)
         await proxy.token(secret=secret)
-        await until_renewed(proxy)
+        await proxy.settled()
         await proxy.ask(secret=secret, form=grant(actor="root"))
         idp.heads.clear()
         idp.secrets = frozenset()

@@ -69,6 +69,12 @@ FULL: dict[str, Any] = {
         "listen": {"host": "192.0.2.3", "port": 7443},
         "mesh_terminates_tls": True,
         "memory": 16,
+        "store": {
+            "url": "rediss://:s3cr3t@redis.test:6379/1",
+            "key_file": "/run/proxy",
+            "ca_file": "/run/redis-ca.pem",
+            "deadline": "20ms",
+        },
     },
     "upstreams": [
         {

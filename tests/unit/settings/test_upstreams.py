@@ -63,6 +63,13 @@ def test_by_default_it_is_nowhere_and_forwards_nothing_else(tmp_path):
             id="an-address-of-its-own",
         ),
         pytest.param({"margin": 0, "timeout": "10s"}, id="bounds"),
+        pytest.param(
+            {"proxy": {"store": {"url": "rediss://:p@r.test:6379/0", "key_file": "k"}}}, id="store"
+        ),
+        pytest.param(
+            {"proxy": {"store": {"url": "redis://127.0.0.1:6379", "key_file": "k"}}},
+            id="store-on-loopback",
+        ),
     ],
 )
 def test_the_honest_twins_start(tmp_path, changes):
@@ -104,6 +111,21 @@ def test_the_honest_twins_start(tmp_path, changes):
             "proxy.listen.port", {"proxy": {"listen": {"port": 8080}}}, id="port-of-the-other"
         ),
         pytest.param("proxy.memory", {"proxy": {"memory": 0}}, id="no-memory"),
+        pytest.param(
+            "proxy.store.url",
+            {"proxy": {"store": {"url": "redis://r.test:6379", "key_file": "k"}}},
+            id="store-in-plain",
+        ),
+        pytest.param(
+            "proxy.store.url",
+            {"proxy": {"store": {"url": "http://r.test:6379", "key_file": "k"}}},
+            id="store-of-another-kind",
+        ),
+        pytest.param(
+            "proxy.store.key_file",
+            {"proxy": {"store": {"url": "redis://127.0.0.1:6379"}}},
+            id="store-without-a-secret",
+        ),
         pytest.param("upstreams[0].typo", {"typo": 1}, id="unknown-key"),
     ],
 )
