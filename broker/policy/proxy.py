@@ -58,6 +58,8 @@ def read_proxy_decision(output: Any) -> tuple[Reason, ...]:  # noqa: ANN401 — 
         raise DecisionMalformed("reasons")
     if not all(type(code) is str and code in PROXY_REASONS for code in codes):
         raise DecisionMalformed("reasons")
+    if len(set(codes)) != len(codes):
+        raise DecisionMalformed("reasons")
     # A yes with reasons against it is two answers, and a no without one is none.
     if type(allow) is not bool or allow == bool(codes):
         raise DecisionMalformed("allow")

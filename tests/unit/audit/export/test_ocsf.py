@@ -20,7 +20,10 @@ from broker.audit.outcome import (
     build_refused,
     build_writer,
 )
+from broker.audit.proxied import build_fetched, build_hits
+from broker.domain import Attempt, Fetched, ProxyQuestion
 from broker.errors import Reason
+from broker.oauth import AuthMethod
 from tests.audit import attempt, evaluation, new_id, now, signed_token
 
 ISSUER = "https://broker.example.com"
@@ -78,6 +81,19 @@ def counted():
     )
 
 
+def proxied():
+    question = ProxyQuestion("idp", "checkout", ("orders.read",), parameters=(("tenant", "t"),))
+    asked = Attempt("r-1", "192.0.2.1", now(), "proxy", evaluation=evaluation())
+    fetched = Fetched(AuthMethod.CLIENT_SECRET_BASIC, ("orders.read",), 3600, "ab" * 32)
+    return record_of(build_fetched(asked, question, fetched, id=new_id(), issuer="https://b.test"))
+
+
+def hits():
+    moment = now()
+    counts = {("idp", "checkout", "orders.read"): 59, ("idp", "billing", ""): 1}
+    return record_of(build_hits(counts, id=new_id(), since=moment - timedelta(1), until=moment))
+
+
 def alert():
     record = {"version": RECORD_VERSION, "kind": "alert", "id": new_id(), "outcome": "done"}
     record |= {"at": "2026-01-02T03:04:05.000000Z", "rule": "new-client", "severity": "high"}
@@ -95,6 +111,9 @@ EVENTS = {
     "introspection-refused": lambda: early() | {"kind": "introspection"},
     "revocation-refused": lambda: early() | {"kind": "revocation"},
     "counted": counted,
+    "proxied": proxied,
+    "proxy-refused": lambda: early() | {"kind": "proxy"},
+    "hits": hits,
     "administration": administration,
     "erasure": lambda: administration("audit.erase", subject="hmac:abc"),
     "export": lambda: administration("audit.export", format="csv"),
