@@ -27,6 +27,7 @@ from broker.app.wiring import (
 )
 from broker.audit.budget import RefusalBudget
 from broker.audit.commit import AuditTrail
+from broker.audit.lift import Lifter
 from broker.audit.uuid7 import build_uuid7
 from broker.audit.vault import load_vault
 from broker.audit.writer import AuditWriter
@@ -200,6 +201,7 @@ class Broker:
         self._parts.spawn(self._sweep(), "sweep")
         self._parts.spawn(self._proxying.run(self._stop), "proxy")
         self._parts.spawn(self._sealing.run(self._stop), "sealing")
+        self._parts.spawn(Lifter(self.database, self.trail.record).run(self._stop), "access")
         self._put_in_force(wired)
         if self._siblings is not None:
             self._parts.spawn(self._siblings.run(self._stop), "siblings")

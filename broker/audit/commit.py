@@ -132,10 +132,12 @@ class AuditTrail:
         *,
         by: str = "broker",
         personal: Mapping[str, Any] | None = None,
+        id: str | None = None,  # noqa: A002 — the column's name
     ) -> None:
         """Return once it is durable that ``action`` was, or is about to be, done.
 
-        ``personal`` is what of it identifies a person, so that it can be erased.
+        ``personal`` is what of it identifies a person, so that it can be erased; ``id`` what the
+        row is called, a new one by default.
 
         Raises ``CommitRejected``: ``audit.unavailable``.
         """
@@ -143,7 +145,7 @@ class AuditTrail:
             build_administration(
                 action,
                 details,
-                id=self._build_id(),
+                id=id or self._build_id(),
                 at=self._clock(),
                 by=by,
                 personal=personal,

@@ -125,6 +125,12 @@ class PartitionStore:
                 raise CannotRetain(f"{row['name']} does not hold the day that it is named after")
         return [Partition(row["day"], row["bytes"]) for row in old]
 
+    async def kept_since(self, before: datetime) -> datetime:
+        """Return when the first day begins that was not over by ``before``; never after that."""
+        rows = await self._asked(self._connection.fetch(_PARTITIONS))
+        starts = (start_of(row["day"]) for row in rows if end_of(row["day"]) > before)
+        return min((before, *starts))
+
     async def content(self, day: date) -> Content:
         """Return what is in a partition; reads all of it."""
         row = await self._asked(self._connection.fetchrow(_COUNT.format(partition_of(day))))

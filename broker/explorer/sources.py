@@ -53,7 +53,9 @@ class Sources:
     async def record(self, action: str, details: Mapping[str, Any]) -> None:
         """Have on record what is about to be shown. Raises ``Troubled``: then it is not shown."""
         try:
-            await record_access(self.recording, action, details, by=self._by)
+            await record_access(
+                self.recording, action, details, by=self._by, pseudonym=self.pseudonym
+            )
         except NotRecorded as error:
             said = str(error)
             raise Troubled(

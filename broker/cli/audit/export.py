@@ -16,6 +16,7 @@ import typer
 from rich.progress import MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
+from broker.audit.access import describe_filter
 from broker.audit.checkpoint import CheckpointRejected, parse_checkpoint
 from broker.audit.export.commas import CommaRows
 from broker.audit.export.events import EventRows
@@ -39,6 +40,7 @@ from broker.cli.audit.source import (
     open_reader,
     parse_jti,
     parse_moment,
+    record_look,
     told,
 )
 from broker.cli.console import build_console
@@ -213,6 +215,11 @@ def _explained(asked: _Asked) -> Iterator[None]:
 async def _export(url: str, asked: _Asked) -> None:
     console = build_console(stderr=True)
     async with open_reader(url) as database:
+        details = describe_filter(asked.wanted) | {
+            "format": asked.format.value,
+            "names": asked.opened,
+        }
+        await record_look(database, "audit.export", details, asked.vault)
         with (
             Progress(
                 TextColumn("exporting"),

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import orjson
 import typer
 
+from broker.audit.access import describe_filter
 from broker.audit.event import canonical_json
 from broker.audit.export.columns import plain_columns
 from broker.audit.query import Filter, find_rows
@@ -25,6 +26,7 @@ from broker.cli.audit.source import (
     open_reader,
     parse_jti,
     parse_moment,
+    record_look,
     told,
 )
 from broker.cli.audit_tables import print_rows
@@ -133,6 +135,9 @@ async def _query(
         reader = RecordReader(database, vault)
         if wanted.names_somebody:
             await reader.require_fit()
+        names = vault is not None and (opened or output is ListFormat.TABLE)
+        details = describe_filter(wanted) | {"format": output.value, "names": names}
+        await record_look(database, "audit.query", details, vault)
         if output is ListFormat.TABLE:
             most = limit or _SHOWN
             # One more than is shown, to know whether there is more.

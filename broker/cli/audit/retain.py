@@ -9,18 +9,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Final
 
-import orjson
 import typer
-from rich.filesize import decimal
-from rich.table import Table
 from rich.text import Text
 
 from broker.app.sealing import Sealing
 from broker.audit.checkpoint_key import build_origin, load_checkpoint_keys
+from broker.audit.forget import count_forgettable, forget_persons
 from broker.audit.proof_source import NotSealed
 from broker.audit.query import CannotRead
-from broker.audit.retain import LEAST, Retention, Retired
-from broker.audit.retain_store import CannotRetain, Content, Partition, PartitionStore
+from broker.audit.retain import LEAST, Retention
+from broker.audit.retain_store import CannotRetain, PartitionStore
 from broker.audit.retained import FileRejected
 from broker.audit.seal_health import SealRefused
 from broker.audit.seal_store import HeadLost, SealUnavailable
@@ -31,6 +29,8 @@ from broker.cli.console import build_console
 from broker.cli.options import Config, Format, Output
 from broker.cli.progress import Progress
 from broker.cli.recording import open_trail, operator
+from broker.cli.retention_tables import Done, Old, print_done, print_done_json, print_old
+from broker.db.engine import Database
 from broker.errors import CommitRejected, ConfigurationError
 from broker.issuers.fetch import build_tls
 from broker.settings import Settings, load_settings
@@ -47,11 +47,13 @@ _PAUSE: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class _Old:
-    """What is old enough."""
-
-    partitions: list[tuple[Partition, Content]]
-    unprepared: int  # rows in the default partition, which stay
+class _Asked:
+    age: timedelta
+    folder: Path
+    output: Format
+    forget: bool
+    dry: bool
+    yes: bool
 
 
 def retain(
@@ -65,6 +67,14 @@ def retain(
         ),
     ] = Path("audit-retained"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
+    forget: Annotated[
+        bool,
+        typer.Option(
+            "--forget-persons",
+            help="Also destroy the keys of persons that only removed rows were sealed under: what"
+            " identifies them can then be read in no file either.",
+        ),
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask before removing it.")] = False,
     output: Output = Format.TABLE,
     config: Config = None,
@@ -76,63 +86,58 @@ def retain(
     missing without a tombstone still show.
     """
     with _told():
-        age = _parse_age(older_than)
+        asked = _Asked(
+            age=_parse_age(older_than),
+            folder=export_to,
+            output=output,
+            forget=forget,
+            dry=dry_run,
+            yes=yes,
+        )
         settings = load_settings(config)
         with open_existing(settings) as backing:
-            asyncio.run(
-                _retain(settings, backing, age, export_to, output, dry_run=dry_run, yes=yes)
-            )
+            asyncio.run(_retain(settings, backing, asked))
 
 
-async def _retain(
-    settings: Settings,
-    backing: Backing,
-    age: timedelta,
-    folder: Path,
-    output: Format,
-    *,
-    dry_run: bool,
-    yes: bool,
-) -> None:
-    before = datetime.now(UTC) - age
+async def _retain(settings: Settings, backing: Backing, asked: _Asked) -> None:
+    before = datetime.now(UTC) - asked.age
+    done = Done()
     async with open_reader(backing.owner_url) as owner:
         partitions = await PartitionStore.open(owner)
         async with aclosing(partitions):
-            old = await _find_old(partitions, before)
-            if output is Format.TABLE:
-                _print_old(old)
-            if dry_run or not old.partitions:
-                _print_json(output, old, [])
-                return
-            _confirm(old, yes=yes)
-            removed = await _remove(settings, backing, age, folder, partitions, old)
-    _print_json(output, old, removed)
-    if output is Format.TABLE:
-        rows = sum(one.rows for one in removed)
-        said = f"{rows:,} rows removed; keep the files in {folder}"
-        build_console().print(Text.assemble(("✓ ", "good"), said), soft_wrap=True)
+            old = await _find_old(owner, partitions, before, forget=asked.forget)
+            if asked.output is Format.TABLE:
+                print_old(old)
+            if not asked.dry and (old.partitions or old.keys):
+                _confirm(old, yes=asked.yes)
+                done = await _remove(settings, backing, asked, partitions, old)
+    if asked.output is Format.JSON:
+        print_done_json(old, done)
+    elif done.removed or done.forgotten:
+        print_done(done, asked.folder)
 
 
-async def _find_old(partitions: PartitionStore, before: datetime) -> _Old:
+async def _find_old(
+    owner: Database, partitions: PartitionStore, before: datetime, *, forget: bool
+) -> Old:
     found = [
         (one, await partitions.content(one.day)) for one in await partitions.partitions(before)
     ]
-    return _Old(found, await partitions.count_unprepared(before))
+    unprepared = await partitions.count_unprepared(before)
+    kept_since = await partitions.kept_since(before)
+    # Rows that stay in the default partition need theirs.
+    keys = await count_forgettable(owner, kept_since) if forget and not unprepared else 0
+    return Old(found, unprepared, kept_since, keys)
 
 
 async def _remove(
-    settings: Settings,
-    backing: Backing,
-    age: timedelta,
-    folder: Path,
-    partitions: PartitionStore,
-    old: _Old,
-) -> list[Retired]:
+    settings: Settings, backing: Backing, asked: _Asked, partitions: PartitionStore, old: Old
+) -> Done:
     key_file = find_key_files(settings).checkpoints
     if key_file is None:
         raise ConfigurationError("audit.checkpoints.key_file: is needed to sign tombstones")
     keys = load_checkpoint_keys(key_file, build_origin(settings.issuer))
-    _make(folder)
+    _make(asked.folder)
     async with (
         open_reader(backing.app_url) as database,
         aclosing(Sealing(settings, database, build_tls())) as sealing,
@@ -146,12 +151,19 @@ async def _remove(
             keys=keys,
             record=trail.record,
             seal=lambda: _seal(sealing),
-            older_than=age,
-            folder=folder,
+            older_than=asked.age,
+            folder=asked.folder,
             by=operator(),
             steps=Progress(build_console(stderr=True)),
         )
-        return [await retention.retain(partition.day) for partition, _ in old.partitions]
+        removed = [await retention.retain(partition.day) for partition, _ in old.partitions]
+        forgotten = 0
+        if old.keys:
+            # Not before every day is gone in which one of them was used.
+            forgotten = await forget_persons(
+                database, trail.record, before=old.kept_since, by=operator()
+            )
+    return Done(removed, forgotten)
 
 
 async def _seal(sealing: Sealing) -> None:
@@ -181,63 +193,15 @@ def _parse_age(text: str) -> timedelta:
     return age
 
 
-def _confirm(old: _Old, *, yes: bool) -> None:
+def _confirm(old: Old, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
         raise Unclear("--yes: add it to remove them, or --dry-run to only look")
     days = len(old.partitions)
-    if not typer.confirm(f"Remove {days} {'day' if days == 1 else 'days'}?"):
+    keys = f", and destroy {old.keys:,} keys of persons" if old.keys else ""
+    if not typer.confirm(f"Remove {days} {'day' if days == 1 else 'days'}{keys}?"):
         raise Unclear("nothing was removed")
-
-
-def _print_old(old: _Old) -> None:
-    console = build_console()
-    if old.partitions:
-        table = Table(box=None, header_style="quiet")
-        for name in ("day", "rows", "size", "oldest", "newest"):
-            table.add_column(name, justify="right" if name in {"rows", "size"} else "left")
-        for partition, content in old.partitions:
-            table.add_row(
-                str(partition.day),
-                f"{content.rows:,}",
-                decimal(partition.size),
-                *(
-                    "" if at is None else f"{at:%H:%M:%S}"
-                    for at in (content.oldest, content.newest)
-                ),
-            )
-        console.print(table)
-    else:
-        console.print("No day's partition is that old.")
-    if old.unprepared:
-        console.print(
-            f"{old.unprepared:,} rows as old are in the default partition, where they stay: their"
-            " days had no partition when they were written."
-        )
-
-
-def _print_json(output: Format, old: _Old, removed: list[Retired]) -> None:
-    if output is not Format.JSON:
-        return
-    files = {one.day: one for one in removed}
-    document = {
-        "partitions": [
-            {
-                "day": partition.day,
-                "rows": content.rows,
-                "bytes": partition.size,
-                "oldest": content.oldest,
-                "newest": content.newest,
-                "removed": partition.day in files,
-                "file": str(files[partition.day].file) if partition.day in files else None,
-                "sha256": files[partition.day].sha256 if partition.day in files else None,
-            }
-            for partition, content in old.partitions
-        ],
-        "unprepared_rows": old.unprepared,
-    }
-    print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
 
 
 @contextmanager

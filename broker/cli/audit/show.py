@@ -23,6 +23,7 @@ from broker.cli.audit.source import (
     find_vault,
     open_reader,
     parse_jti,
+    record_look,
     told,
 )
 from broker.cli.console import build_console, printable, short_revision
@@ -67,6 +68,9 @@ def show(
 
 async def _find(url: str, vault: Vault | None, wanted: str) -> Transaction | None:
     async with open_reader(url) as database:
+        await record_look(
+            database, "audit.show", {"row": wanted, "names": vault is not None}, vault
+        )
         return await find_transaction(RecordReader(database, vault), wanted)
 
 

@@ -2,19 +2,21 @@
 
 import re
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import typer
 from rich.text import Text
 
+from broker.audit.access import record_access
 from broker.audit.query import CannotRead
 from broker.audit.vault import Vault, load_vault
 from broker.cli.console import build_console
+from broker.cli.recording import operator
 from broker.db.embedded import EmbeddedPostgres
 from broker.db.engine import Database
 from broker.errors import ConfigurationError
@@ -83,6 +85,14 @@ async def open_reader(url: str) -> AsyncIterator[Database]:
         yield database
     finally:
         await database.aclose()
+
+
+async def record_look(
+    database: Database, action: str, details: Mapping[str, Any], vault: Vault | None
+) -> None:
+    """Have on record who looks, and for what, before anything is shown. Raises ``CannotRead``."""
+    pseudonym = None if vault is None else vault.pseudonym
+    await record_access(database, action, details, by=operator(), pseudonym=pseudonym)
 
 
 @contextmanager

@@ -201,3 +201,62 @@ def test_a_log_that_is_contradicted_outside_is_not_built_upon(old, folder):
 
 def tombstones(made):
     return execute(made.owner_url, "SELECT 1 FROM audit_event WHERE action = 'audit.retain'")
+
+
+def age_keys(made):
+    """Let the keys of persons be as old as the rows; one of today is added."""
+    execute(
+        made.superuser_url,
+        "UPDATE audit_person_key SET at = '2025-01-02'",
+        "INSERT INTO audit_person_key (id, issuer, person, wrapped, at)"
+        " VALUES (decode(repeat('00', 16), 'hex'), 'i', 'p', 'w', now())",
+    )
+    return execute(made.app_url, "SELECT count(*) FROM audit_person_key")[0]["count"] - 1
+
+
+def keys_left(made):
+    return [row["person"] for row in execute(made.app_url, "SELECT person FROM audit_person_key")]
+
+
+def test_keys_of_persons_stay_with_the_files(old, config):
+    """Whoever has to read them one day can."""
+    count = age_keys(old)
+
+    assert 0 == retain(config, "--yes").exit_code
+    assert count > 0
+    assert count < len(keys_left(old))
+
+
+def test_persons_of_whom_no_row_is_left_are_forgotten_if_that_is_asked(old, config):
+    """On record, and no key goes that a row which stays may need."""
+    count = age_keys(old)
+
+    looked = json.loads(retain(config, "--dry-run", "--forget-persons", "--format", "json").stdout)
+    answer = retain(config, "--yes", "--forget-persons", "--format", "json")
+
+    assert 0 == answer.exit_code, answer.stderr
+    assert {"forgettable": count, "destroyed": 0} == looked["person_keys"]
+    assert {"forgettable": count, "destroyed": count} == json.loads(answer.stdout)["person_keys"]
+    (row,) = execute(old.app_url, "SELECT record FROM audit_event WHERE action = 'audit.forget'")
+    assert count == json.loads(row["record"])["details"]["keys"]
+    # Those of whoever ran this are new, like the one of today.
+    assert "p" in keys_left(old)
+    assert (
+        0
+        == execute(old.app_url, "SELECT count(*) FROM audit_person_key WHERE at < '2025-02-01'")[0][
+            "count"
+        ]
+    )
+
+
+def test_nobody_is_forgotten_while_rows_of_unprepared_days_are_left(old, config):
+    """They stay where they are, and may be of anybody."""
+    execute(
+        old.superuser_url,
+        "INSERT INTO audit_event SELECT (json_populate_record(x,"
+        ' \'{"at": "2024-01-01"}\')).* FROM audit_event AS x WHERE seq = 5',
+    )
+    age_keys(old)
+    looked = json.loads(retain(config, "--dry-run", "--forget-persons", "--format", "json").stdout)
+
+    assert 0 == looked["person_keys"]["forgettable"]
