@@ -21,6 +21,10 @@ _MOVE: Final = (
     "UPDATE audit_cursor SET position = $2, at = clock_timestamp()"
     " WHERE name = $1 AND position = $3"
 )
+_MAY: Final = (
+    "SELECT has_table_privilege('audit_cursor', 'INSERT')"
+    " AND has_table_privilege('audit_cursor', 'UPDATE')"
+)
 _ONE_ROW: Final = ("INSERT 0 1", "UPDATE 1")
 
 
@@ -46,6 +50,18 @@ class Cursor(Protocol):
 
     async def aclose(self) -> None:
         """Let go of it."""
+
+
+async def may_keep(database: Database) -> bool:
+    """Whether this role may keep its place in the database. Raises ``CannotRead``."""
+    try:
+        connection = await database.connect()
+        try:
+            return bool(await connection.fetchval(_MAY))
+        finally:
+            connection.terminate()
+    except (NotDurable, *DATABASE_ERRORS) as error:
+        raise CannotRead(reason_of(error)) from error
 
 
 class StoredCursor:

@@ -1,11 +1,15 @@
 """The part of the configuration that is about the audit trail."""
 
+from collections import Counter
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated
 
 from pydantic import Field
 
+from broker.settings.problems import Problem
 from broker.settings.sections import Rate, Section
+from broker.settings.streams import AuditStream
 from broker.settings.values import ConfigPath, Duration, HttpsUrl, within
 
 
@@ -78,3 +82,13 @@ class Audit(Section):
     checkpoints: Checkpoints = Field(
         Checkpoints(), description="How the trail is sealed, and where the signed heads of it go."
     )
+    streams: tuple[AuditStream, ...] = Field(
+        (), max_length=8, description="Receivers that the trail is brought to as it grows."
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield which streams have a name that another one has: they would share one place."""
+        names = Counter(stream.name for stream in self.streams)
+        for index, stream in enumerate(self.streams):
+            if names[stream.name] > 1:
+                yield Problem(("streams", index, "name"), "write another name for each stream")

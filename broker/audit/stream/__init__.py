@@ -1,0 +1,1 @@
+"""The trail as it grows, brought to others: syslog, OpenTelemetry, a file."""
