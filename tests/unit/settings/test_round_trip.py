@@ -64,6 +64,18 @@ FULL: dict[str, Any] = {
             },
             "witnesses": [{"url": "https://witness.test/log", "vkey": "witness.test+01+AA=="}],
         },
+        "streams": [
+            {
+                "name": "siem",
+                "to": "syslog+tls://siem.test:6514",
+                "format": "ocsf",
+                "start": "now",
+                "open": True,
+                "ca_file": "/run/siem-ca.pem",
+                "cert_file": "/run/siem.pem",
+                "key_file": "/run/siem.key",
+            }
+        ],
     },
     "proxy": {
         "listen": {"host": "192.0.2.3", "port": 7443},
