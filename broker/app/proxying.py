@@ -72,14 +72,18 @@ def build_proxy_listener(
     return place.listener("proxy", app, listen)
 
 
-def _build_shared(settings: SharedStore) -> SharedTokens:
-    secret = load_kek(settings.key_file, setting="proxy.store.key_file")
-    store = RedisStore(
+def build_shared_store(settings: SharedStore) -> RedisStore:
+    """Return the store, which is not opened yet."""
+    return RedisStore(
         settings.url.get_secret_value(),
         deadline=settings.deadline.total_seconds(),
         ca_file=None if settings.ca_file is None else str(settings.ca_file),
     )
-    return SharedTokens(store, Seal(secret))
+
+
+def _build_shared(settings: SharedStore) -> SharedTokens:
+    secret = load_kek(settings.key_file, setting="proxy.store.key_file")
+    return SharedTokens(build_shared_store(settings), Seal(secret))
 
 
 def read_moment() -> Moment:

@@ -15,6 +15,7 @@ from broker.cli.options import Config, Format, Output
 from broker.cli.probe_database import probe_database
 from broker.cli.probe_issuers import probe_party
 from broker.cli.probe_services import probe_collector, probe_listeners, probe_opa
+from broker.cli.probe_upstreams import probe_store, probe_upstream
 from broker.issuers.fetch import build_tls
 from broker.settings import Settings
 
@@ -35,8 +36,9 @@ def doctor(
 
     All that `broker check` looks at, and: whether the database is reachable, durable, migrated and
     entered with the right role; whether the audit key opens its trail, and how far that is sealed
-    and as it is outside; the keys of every issuer and client; clocks; the OPA server; the signing
-    keys; the ports. Nothing is changed, and no look takes longer than five seconds.
+    and as it is outside; the keys of every issuer and client; clocks; the OPA server; upstreams of
+    the token proxy; the signing keys; the ports. Nothing is changed, and no look takes longer than
+    five seconds.
     """
     with build_console(stderr=True).status("looking …", spinner_style="link"):
         inspection = inspect(config)
@@ -69,6 +71,11 @@ async def _look_outside(
             if party.is_fetched
         ),
         _bounded("OPA server", probe_opa(settings, revision)),
+        *(
+            _bounded(f"upstream {upstream.name}", probe_upstream(upstream, tls))
+            for upstream in settings.upstreams
+        ),
+        _bounded("proxy store", probe_store(settings)),
         _bounded("telemetry", probe_collector(settings)),
         _bounded("listen", probe_listeners(settings)),
     ]

@@ -93,14 +93,18 @@ async def probe_collector(settings: Settings) -> list[Finding]:
 
 async def probe_listeners(settings: Settings) -> list[Finding]:
     """Return whether our ports can be had, or who has them: best of all, a broker that is ready."""
-    public, admin = await asyncio.gather(
-        asyncio.to_thread(_bind, settings.listen), asyncio.to_thread(_bind, settings.admin)
+    own = settings.proxy.listen
+    addresses: dict[str, Listen | Admin] = {"listen": settings.listen, "admin": settings.admin}
+    if own is not None:
+        addresses["proxy.listen"] = own
+    numbers = await asyncio.gather(
+        *(asyncio.to_thread(_bind, address) for address in addresses.values())
     )
     findings = [
-        _judge_port("listen", settings.listen, public),
-        _judge_port("admin", settings.admin, admin),
+        _judge_port(name, address, number)
+        for (name, address), number in zip(addresses.items(), numbers, strict=True)
     ]
-    if admin == errno.EADDRINUSE:
+    if numbers[1] == errno.EADDRINUSE:
         running = await _probe_broker(settings)
         if running is not None:
             return [running]
