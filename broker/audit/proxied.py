@@ -82,7 +82,7 @@ def build_hits(
             "id": id,
             "at": render_time(until),
             "since": render_time(since),
-            "outcome": "issued",
+            "outcome": "done",
             "hits": [
                 {
                     "upstream": upstream,
