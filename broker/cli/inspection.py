@@ -9,6 +9,7 @@ from broker.audit.publish.witness import parse_witness_key
 from broker.cli.console import short_revision
 from broker.cli.findings import Finding, bad, good, hint, warning
 from broker.cli.inspect_keys import PartyKeys, judge_keys, parties
+from broker.cli.inspect_proxy import inspect_proxy
 from broker.domain import JsonObject
 from broker.errors import ConfigurationError
 from broker.issuers.fetch import MAX_DOCUMENT, build_tls
@@ -109,19 +110,20 @@ def _introspection(alias: str, asked: Introspection) -> Iterator[Finding]:
 
 
 def _key_files(settings: Settings) -> Iterator[Finding]:
-    keys, audit = settings.keys, settings.audit
+    keys, audit, store = settings.keys, settings.audit, settings.proxy.store
     keks = {
         "keys.kek_file": keys.kek_file,
         "keys.second_kek_file": keys.second_kek_file,
         "audit.key_file": audit.key_file,
         "audit.checkpoints.key_file": audit.checkpoints.key_file,
+        "proxy.store.key_file": None if store is None else store.key_file,
     }
     seen: dict[bytes, str] = {}
     for setting, file in keks.items():
         if file is not None:
             try:
                 first = seen.setdefault(load_kek(file, setting=setting), setting)
-                if first != setting and setting.startswith("audit."):
+                if first != setting and setting.startswith(("audit.", "proxy.")):
                     text = f"is the same key as {first}, so whoever gets one has both"
                     yield warning(setting, text, "make another: openssl rand -base64 32")
                 else:
@@ -195,14 +197,17 @@ def _policy(settings: Settings, inspection: Inspection) -> Iterator[Finding]:
     path = settings.policy.path
     if settings.policy.engine == "opa" and not path.exists():
         yield good("policy", "is the OPA server's; there is no folder to check here")
+        yield from inspect_proxy(settings, None)
         return
     try:
         bundle = build_bundle(path) if path.is_dir() else load_bundle(path)
     except ConfigurationError as error:
         yield from _policy_problems(error)
+        yield from inspect_proxy(settings, None)
         return
     inspection.revision = bundle.revision
     yield good("policy", f"compiles, revision {short_revision(bundle.revision)}")
+    yield from inspect_proxy(settings, bundle)
     yield from _grants(settings, bundle.data)
 
 

@@ -35,14 +35,15 @@ def load_engines(policy: Policy, *, proxy: bool) -> tuple[PolicyEngine, PolicyEn
     bundle = build_bundle(policy.path) if policy.path.is_dir() else load_bundle(policy.path)
     if not proxy:
         return WasmEngine(bundle, deadline=policy.deadline), None
-    _require_proxy(bundle, policy)
+    require_proxy(bundle, policy)
     return (
         WasmEngine(bundle, deadline=policy.deadline),
         WasmEngine(bundle, deadline=policy.deadline, entrypoint=PROXY_ENTRYPOINT),
     )
 
 
-def _require_proxy(bundle: Bundle, policy: Policy) -> None:
+def require_proxy(bundle: Bundle, policy: Policy) -> None:
+    """Raise ``ConfigurationError`` unless the policy decides about the token proxy."""
     decided, _ = read_metadata(compile_module(bundle.wasm))
     if PROXY_ENTRYPOINT not in decided:
         raise ConfigurationError(
