@@ -18,6 +18,7 @@ from broker.app.place import ALONE, PATIENCE, Place
 from broker.app.proxying import Proxying, build_proxy_listener
 from broker.app.sealing import Sealing
 from broker.app.siblings import Siblings
+from broker.app.streaming import Streaming
 from broker.app.wiring import (
     Shared,
     Wired,
@@ -124,6 +125,7 @@ class Broker:
         self._place = place
         self._siblings = None if place.folder is None else Siblings(telemetry, place, place.folder)
         self._sealing = Sealing(settings, self.database, self._shared.tls)
+        self._streaming = Streaming(settings.audit.streams, url, self._vault, utc_now)
         self._wired: Wired | None = None
         self._stop = asyncio.Event()
         self._ending = asyncio.Event()  # the last to stop: the audit writer
@@ -201,6 +203,7 @@ class Broker:
         self._parts.spawn(self._sweep(), "sweep")
         self._parts.spawn(self._proxying.run(self._stop), "proxy")
         self._parts.spawn(self._sealing.run(self._stop), "sealing")
+        self._parts.spawn(self._streaming.run(self._stop), "streaming")
         self._parts.spawn(Lifter(self.database, self.trail.record).run(self._stop), "access")
         self._put_in_force(wired)
         if self._siblings is not None:
@@ -297,6 +300,7 @@ class Broker:
             "writer": str(self._writer.writer),
             "ready": self.readiness().ready,
             "sealing": self._sealing.describe(),
+            "streaming": self._streaming.describe(),
             "issuers": [
                 {
                     "issuer": status.issuer,

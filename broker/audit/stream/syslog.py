@@ -84,9 +84,11 @@ class SyslogSink:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _send(self, frames: Sequence[bytes]) -> None:
+        self._let_go_of_dead()
         try:
             if self._wire is None:
-                self._wire = Wire(self._to.host, self._to.port, self._tls)
+                self._wire = Wire()
+                self._wire.open(self._to.host, self._to.port, self._tls)
                 frames = [*self._recent, *frames]
             if self._ended:
                 raise OSError(0, "it is no longer wanted")
@@ -97,6 +99,14 @@ class SyslogSink:
         except BaseException:
             self._close()
             raise
+
+    def _let_go_of_dead(self) -> None:
+        # Receivers close what is idle for long. That is no trouble, and a new one is opened.
+        try:
+            if self._wire is not None:
+                self._wire.check()
+        except OSError:
+            self._close()
 
     def _close(self) -> None:
         if self._wire is not None:

@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from typing import Final
 
-_CONNECT: Final = 10.0  # seconds, and as many for the handshake
+_CONNECT: Final = 5.0  # seconds, and as many for the handshake
 _SEND: Final = 60.0  # seconds in which a receiver takes nothing before it counts as stuck
 _JUDGED: Final = 1.0  # seconds for a receiver to refuse our certificate
 _LOOK: Final = 0.005  # seconds between two looks
@@ -28,26 +28,25 @@ class Closed(OSError):  # noqa: N818 — a state of the connection
 class Wire:
     """One connection."""
 
-    def __init__(self, host: str, port: int, tls: ssl.SSLContext) -> None:
+    def __init__(self) -> None:
+        """Nothing is opened yet."""
+        self._plain: socket.socket | None = None  # as soon as there is one, to be aborted
+        self._socket: ssl.SSLSocket
+
+    def open(self, host: str, port: int, tls: ssl.SSLContext) -> None:
         """Connect. Raises ``OSError``, which ``ssl.SSLError`` is too."""
-        plain = socket.create_connection((host, port), timeout=_CONNECT)
-        try:
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            # A receiver that lost power answers nothing: so an idle connection is noticed as dead.
-            plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            self._socket = tls.wrap_socket(plain, server_hostname=host)
-        except BaseException:
-            plain.close()
-            raise
-        self._socket.settimeout(_SEND)
+        self._plain = plain = socket.create_connection((host, port), timeout=_CONNECT)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # A receiver that lost power answers nothing: so an idle connection is noticed as dead.
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._socket = self._plain = tls.wrap_socket(
+            plain, server_hostname=host, do_handshake_on_connect=False
+        )
+        self._socket.do_handshake()
         # In TLS 1.3 a client is done before the server has judged it: whether it may come is known
         # once the server says anything, and most do so at once.
         select.select([self._socket], [], [], _JUDGED)
-        try:
-            self.check()
-        except BaseException:
-            self.close()
-            raise
+        self.check()
 
     def send(self, data: bytes) -> None:
         """Hand over ``data``. Raises ``OSError``, and ``TimeoutError`` if the receiver is stuck."""
@@ -79,16 +78,19 @@ class Wire:
 
     def close(self) -> None:
         """End the connection in good order, waiting for nobody."""
-        with suppress(OSError):
-            self._socket.settimeout(0)
-            self._socket.unwrap()
-        self._socket.close()
+        if isinstance(self._plain, ssl.SSLSocket):
+            with suppress(OSError, ValueError):  # it may not have been begun
+                self._plain.settimeout(0)
+                self._plain.unwrap()
+        if self._plain is not None:
+            self._plain.close()
 
     def abort(self) -> None:
         """End it at once, and whatever waits for it."""
-        with suppress(OSError):
-            # Not that of TLS, which would take the connection from under whoever uses it.
-            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+        if self._plain is not None:
+            with suppress(OSError):
+                # Not that of TLS, which would take the connection from under whoever uses it.
+                socket.socket.shutdown(self._plain, socket.SHUT_RDWR)
 
 
 def _unconfirmed(connection: socket.socket) -> int:

@@ -11,6 +11,7 @@ from broker.cli.audit.query import QUERY_HELP, query
 from broker.cli.audit.retain import RETAIN_HELP, retain
 from broker.cli.audit.seal import SEAL_HELP, seal
 from broker.cli.audit.show import SHOW_HELP, show
+from broker.cli.audit.stream import STREAM_HELP, stream
 from broker.cli.audit.ui import UI_HELP, ui
 from broker.cli.audit.verify import VERIFY_HELP, verify
 
@@ -27,6 +28,7 @@ app.command("verify", epilog=VERIFY_HELP)(verify)
 app.command("prove", epilog=PROVE_HELP)(prove)
 app.command("check-proof", epilog=CHECK_PROOF_HELP)(check_proof_file)
 app.command("export", epilog=EXPORT_HELP)(export)
+app.command("stream", epilog=STREAM_HELP)(stream)
 app.command("retain", epilog=RETAIN_HELP)(retain)
 app.command("erase", epilog=ERASE_HELP)(erase_person)
 app.command("seal", epilog=SEAL_HELP)(seal)
