@@ -9,7 +9,7 @@ from uuid import UUID
 import orjson
 
 from broker.audit.checkpoint import CheckpointRejected, parse_checkpoint
-from broker.audit.event import COLUMNS
+from broker.audit.event import COLUMNS, render_time
 from broker.audit.merkle import leaf_hash
 from broker.audit.proof import Proof, ProofRejected, check_proof
 from broker.audit.proof_lookup import NotProvable, load_proof
@@ -68,10 +68,19 @@ def find_fault(row: Mapping[str, Any]) -> str | None:
     record = row["record"].encode()
     if leaf_hash(record) != row["leaf"]:
         return Fault.RECORD
-    found = tuple(str(row[name]) if name == "id" else row[name] for name in COLUMNS)
+    found = [_as_extract(name, row[name]) for name in COLUMNS]
     try:
         orjson.loads(record)
     except ValueError:
         return Fault.RECORD
     column = find_false_column(record, found)
     return None if column is None else f"{Fault.COLUMN} ({column})"
+
+
+def _as_extract(name: str, value: Any) -> Any:  # noqa: ANN401 — of any column
+    match name:
+        case "at":
+            return render_time(value)
+        case "id":
+            return str(value)
+    return value

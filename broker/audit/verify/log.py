@@ -4,17 +4,19 @@ One walk over the leaves, by position. What is held of it is the right edge of t
 head from outside, a root.
 """
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 from uuid import UUID
 
 from broker.audit.checkpoint import CheckpointRejected, parse_checkpoint, verify_checkpoint
 from broker.audit.note import VerifierKey
 from broker.audit.tree import Frontier
+from broker.audit.verify.ahead import Ahead, OneAtATime
 from broker.audit.verify.outside import OutsideHead
 from broker.audit.verify.report import Fault, Problem, Report
 
-_CHUNK: Final = 5000
+_TURN: Final = 500  # leaves, after which what comes from the database is taken in
 _TREE: Final = """
 SELECT t.position, t.writer, t.number, t.hashes, b.writer IS NULL AS lost
 FROM audit_tree AS t LEFT JOIN audit_batch AS b USING (writer, number) ORDER BY t.position
@@ -27,7 +29,7 @@ class LogCheck:
 
     def __init__(
         self,
-        connection: Any,  # noqa: ANN401 — the driver's
+        connection: OneAtATime,
         report: Report,
         keys: Sequence[VerifierKey],
         outside: Sequence[OutsideHead],
@@ -44,26 +46,38 @@ class LogCheck:
 
     async def run(self, tell: Callable[[int], None]) -> None:
         """Check all of it; ``tell`` is called with the leaves read so far."""
-        heads = self._connection.cursor(_HEADS, prefetch=_CHUNK).__aiter__()
-        self._head = await anext(heads, None)
-        self._check_outside()
-        async for row in self._connection.cursor(_TREE, prefetch=_CHUNK):
-            self._append(row)
-            while self._head is not None and self._head["size"] <= self._frontier.size:
-                self._check_head(self._head)
-                self._head = await anext(heads, None)
-            self._check_outside()
-            if self._frontier.size % _CHUNK == 0:
-                tell(self._frontier.size)
-        while self._head is not None:
-            self._add(Fault.HEAD_AHEAD, size=self._head["size"])
-            self._note_head(self._head)
-            self._head = await anext(heads, None)
+        async with (
+            Ahead.open(self._connection, _HEADS) as heads,
+            Ahead.open(self._connection, _TREE) as leaves,
+        ):
+            await self._walk(heads.each(), leaves.each(), tell)
         if self._previous < self._frontier.size:
             self._add(Fault.LOG_UNSIGNED, position=self._previous)
         for one in self._outside:
             self._add(Fault.OUTSIDE_AHEAD, size=one.head.size, source=one.source)
         tell(self._frontier.size)
+
+    async def _walk(
+        self,
+        heads: AsyncIterator[Any],
+        leaves: AsyncIterator[Any],
+        tell: Callable[[int], None],
+    ) -> None:
+        self._head = await anext(heads, None)
+        self._check_outside()
+        async for row in leaves:
+            self._append(row)
+            while self._head is not None and self._head["size"] <= self._frontier.size:
+                self._check_head(self._head)
+                self._head = await anext(heads, None)
+            self._check_outside()
+            if self._frontier.size % _TURN == 0:
+                await asyncio.sleep(0)
+                tell(self._frontier.size)
+        while self._head is not None:
+            self._add(Fault.HEAD_AHEAD, size=self._head["size"])
+            self._note_head(self._head)
+            self._head = await anext(heads, None)
 
     def _append(self, row: Any) -> None:  # noqa: ANN401 — a row
         position, frontier = row["position"], self._frontier

@@ -5,6 +5,7 @@ Nothing here reads: rows and batches are handed in, in their order.
 
 import struct
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from hashlib import sha256
 from itertools import pairwise
 from typing import Any, Final, Protocol
@@ -22,12 +23,20 @@ from broker.audit.tombstone import ACTION, TombstoneRejected, parse_tombstone
 from broker.audit.tombstone_note import verify_tombstone
 from broker.audit.verify.report import Fault, Problem, Report
 
-# Where the columns stand in a row that is handed in: behind seq, record and leaf.
-_FIRST: Final = 3
-_ACTION: Final = _FIRST + COLUMNS.index("action")
-_KIND: Final = _FIRST + COLUMNS.index("kind")
-_ID: Final = _FIRST + COLUMNS.index("id")
-_AT: Final = _FIRST + COLUMNS.index("at")
+# The columns as one JSON array, in the order of ``COLUMNS``, the time spelled as records do: read
+# at once, which takes a third of what it takes to read one after the other.
+EXTRACTS: Final = "json_build_array({})::text".format(
+    ", ".join(
+        """to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+        if name == "at"
+        else name
+        for name in COLUMNS
+    )
+)
+_ACTION: Final = COLUMNS.index("action")
+_KIND: Final = COLUMNS.index("kind")
+_ID: Final = COLUMNS.index("id")
+_AT: Final = COLUMNS.index("at")
 _LEAF: Final = b"\x00"
 
 
@@ -97,10 +106,13 @@ class WriterCheck:
         self._hollow = False
 
     async def read(self, rows: Sequence[Any]) -> None:
-        """Check rows that stand in the range of the batch that was begun, or before it."""
+        """Check rows that stand in the range of the batch that was begun, or before it.
+
+        A row is seq, record, leaf and ``EXTRACTS``.
+        """
         leaves = self._leaves
         for row in rows:
-            seq, record = row[0], row[1]
+            seq, record, expected, extracts = row
             if seq != self._seq + 1:
                 if seq in self._skipped:
                     continue
@@ -112,13 +124,14 @@ class WriterCheck:
             leaf = sha256(_LEAF + record).digest()
             if len(leaves) <= MAX_BATCH_ROWS:
                 leaves.append(leaf)
-            if leaf != row[2]:
+            found = orjson.loads(extracts)
+            if leaf != expected:
                 self._add_row(Fault.RECORD, row)
             else:
-                column = find_false_column(record, row[_FIRST:])
+                column = find_false_column(record, found)
                 if column is not None:
                     self._add_row(Fault.COLUMN, row, column)
-            if row[_ACTION] == ACTION and not is_tombstone(record, self._keys):
+            if found[_ACTION] == ACTION and not is_tombstone(record, self._keys):
                 self._add_row(Fault.TOMBSTONE, row)
         self._report.rows += len(rows)
         self._note_end(rows[-1])
@@ -185,15 +198,16 @@ class WriterCheck:
         self._position = position
 
     def _note_end(self, row: Any) -> None:  # noqa: ANN401 — a row
-        self._ended = (row[_KIND], row[_ACTION]) == ("writer", "stop")
+        found = orjson.loads(row[3])
+        self._ended = (found[_KIND], found[_ACTION]) == ("writer", "stop")
 
     def _add_row(self, fault: Fault, row: Any, column: str | None = None) -> None:  # noqa: ANN401 — a row
-        seq = row[0]
+        seq, found = row[0], orjson.loads(row[3])
         self._report.add(
             Problem(
                 *(fault, self._writer, seq, seq, self._number, column),
-                id=row[_ID],
-                at=row[_AT],
+                id=found[_ID],
+                at=_read_time(found[_AT]),
             )
         )
 
@@ -219,10 +233,11 @@ def is_tombstone(record: bytes, keys: Sequence[VerifierKey]) -> bool:
     return True
 
 
-def find_false_column(record: bytes, found: Sequence[Any]) -> str | None:
-    """Return the first column that is no extract of the record, ``found`` as ``COLUMNS``."""
+def find_false_column(record: bytes, found: list[Any]) -> str | None:
+    """Return the first column that is no extract of the record, ``found`` as ``EXTRACTS``."""
     try:
-        true = columns_of(orjson.loads(record))
+        said = orjson.loads(record)
+        true = [said["at"], *columns_of(said)[1:]]
     except (ValueError, TypeError, KeyError, AttributeError):
         # No record of ours: then none of its columns is an extract of it.
         return COLUMNS[0]
@@ -231,6 +246,13 @@ def find_false_column(record: bytes, found: Sequence[Any]) -> str | None:
     return next(
         name for name, left, right in zip(COLUMNS, true, found, strict=True) if left != right
     )
+
+
+def _read_time(text: str | None) -> datetime | None:
+    try:
+        return None if text is None else datetime.fromisoformat(text)
+    except ValueError:
+        return None  # a time without end, or beyond what there are dates for
 
 
 def _statement(batch: Batch) -> bytes | None:

@@ -1,5 +1,6 @@
 """Verification of a live database. Reads all of it once, in one snapshot and bounded memory."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -7,23 +8,22 @@ from typing import Any, Final
 from uuid import UUID
 
 from broker.audit.batch import Batch
-from broker.audit.event import COLUMNS
 from broker.audit.note import VerifierKey
 from broker.audit.proof_source import load_batch, read_snapshot
 from broker.audit.protection import find_unprotected
 from broker.audit.query import CannotRead
 from broker.audit.tombstone_lookup import RemovedRows
+from broker.audit.verify.ahead import Ahead, OneAtATime
 from broker.audit.verify.log import LogCheck
 from broker.audit.verify.outside import OutsideHead
 from broker.audit.verify.report import Report
-from broker.audit.verify.rows import WriterCheck
+from broker.audit.verify.rows import EXTRACTS, WriterCheck
 from broker.db.engine import Database
 
-_CHUNK: Final = 2000  # rows held at a time
-_COLUMNS: Final = ", ".join("id::text" if name == "id" else name for name in COLUMNS)
+_TURN: Final = 16  # batches, after which what comes from the database is taken in
 # As bytes: they are hashed and parsed, and never needed as text.
 _ROWS: Final = (
-    f"SELECT seq, convert_to(record, 'UTF8'), leaf, {_COLUMNS} FROM audit_event"  # noqa: S608 — made of constants
+    f"SELECT seq, convert_to(record, 'UTF8'), leaf, {EXTRACTS} FROM audit_event"  # noqa: S608 — made of constants
     " WHERE writer = $1 AND seq > $2 AND ($3::bigint IS NULL OR seq <= $3) ORDER BY seq"
 )
 _BATCHES: Final = """
@@ -83,13 +83,15 @@ async def verify_trail(
     async with read_snapshot(database) as connection:
         if await connection.fetchval(_TABLES, list(_NEEDED)) != len(_NEEDED):
             raise CannotRead("this database lacks tables of this version; run: broker migrate")
-        return await _Trail(connection, question, progress or (lambda _done, _all: None)).verify()
+        return await _Trail(
+            OneAtATime(connection), question, progress or (lambda _done, _all: None)
+        ).verify()
 
 
 class _Trail:
     def __init__(
         self,
-        connection: Any,  # noqa: ANN401 — the driver's
+        connection: OneAtATime,
         question: Question,
         progress: Callable[[int, int], None],
     ) -> None:
@@ -130,27 +132,37 @@ class _Trail:
         before = await load_batch(connection, writer, first - 1) if first > 1 else None
         ending = None if last == _ALL[1] else await load_batch(connection, writer, last)
         check = WriterCheck(writer, report, self._removed, self._question.keys, before)
-        rows = _Rows(await connection.cursor(_ROWS, writer, *_range(before, ending)))
-        async for batch in connection.cursor(_BATCHES, writer, first, last, prefetch=_CHUNK):
-            check.begin(batch)
-            async for chunk in rows.up_to(batch["last_seq"]):
-                await check.read(chunk)
-            await check.end(batch)
-            report.batches += 1
-            if report.batches % 64 == 0:
-                self._progress(report.rows, self._total)
-        async for chunk in rows.up_to(None):
-            check.read_uncovered(chunk)
+        async with (
+            Ahead.open(connection, _BATCHES, writer, first, last) as batches,
+            Ahead.open(connection, _ROWS, writer, *_range(before, ending)) as ahead,
+        ):
+            rows = _Rows(ahead)
+            while chunk := await batches.fetch():
+                for batch in chunk:
+                    await self._check_batch(check, batch, rows)
+            async for uncovered in rows.up_to(None):
+                check.read_uncovered(uncovered)
         check.finish()
         report.writers += 1
         self._progress(report.rows, self._total)
+
+    async def _check_batch(self, check: WriterCheck, batch: Any, rows: "_Rows") -> None:  # noqa: ANN401 — a row
+        report = self._report
+        check.begin(batch)
+        async for chunk in rows.up_to(batch["last_seq"]):
+            await check.read(chunk)
+        await check.end(batch)
+        report.batches += 1
+        if report.batches % _TURN == 0:
+            await asyncio.sleep(0)
+            self._progress(report.rows, self._total)
 
 
 class _Rows:
     """A writer's rows in the order of ``seq``, fetched by the chunk."""
 
-    def __init__(self, cursor: Any) -> None:  # noqa: ANN401 — the driver's
-        self._cursor = cursor
+    def __init__(self, ahead: Ahead) -> None:
+        self._ahead = ahead
         self._rows: list[Any] = []
         self._next = 0
 
@@ -169,7 +181,7 @@ class _Rows:
 
     async def _fill(self) -> bool:
         if self._next == len(self._rows):
-            self._rows = await self._cursor.fetch(_CHUNK)
+            self._rows = await self._ahead.fetch()
             self._next = 0
         return bool(self._rows)
 
