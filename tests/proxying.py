@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
 
-from tests.loopback import Answer, json_answer
+from tests.loopback import Answer, http_answer, json_answer
 
 SECRET = "a very secret s3cret+%"  # what no library sends unencoded, if it follows RFC 6749
 TOKEN_PATH = "/oauth2/token"
@@ -39,6 +39,7 @@ class Provider:
 
     answer: Callable[[], Answer] | Answer | None = None
     pause: float = 0.0
+    described: bool = True  # whether it has metadata
     members: dict[str, Any] = field(default_factory=dict)
     secrets: frozenset[str] = frozenset({SECRET})
     forms: list[dict[str, str]] = field(default_factory=list)
@@ -110,6 +111,8 @@ class Provider:
 
     def _describe(self) -> bytes:
         issuer = f"http://127.0.0.1:{self.port}"
+        if not self.described:
+            return http_answer(b"", status="503 Service Unavailable")
         return json_answer({"issuer": issuer, "token_endpoint": self.url})
 
 

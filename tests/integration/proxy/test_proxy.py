@@ -15,10 +15,11 @@ from broker.errors import Reason
 from broker.issuers.fetch import MAX_REPLY
 from broker.policy.engine import PolicyUnavailable
 from broker.proxy.cache import OVERHEAD
+from broker.proxy.upstream import LEARNT_FOR
 from tests.fixtures.postgres import execute
 from tests.heap import find_text
 from tests.integration.audit.test_commit import records
-from tests.loopback import drip, http_answer, json_answer
+from tests.loopback import drip, http_answer, json_answer, loopback
 from tests.proxy_on import OpenProxy, proxy_on
 from tests.proxying import SECRET, grant, provider, token
 from tests.server import eventually
@@ -283,6 +284,46 @@ async def test_whoever_finds_a_request_that_provokes_errors_shuts_nobody_out(pro
     idp.answer = None
 
     assert (await proxy.token())["access_token"]
+
+
+async def test_a_connection_that_fails_is_tried_again_and_an_answer_is_not(proxy, idp):
+    """A token is fetched once more where nobody knows what became of it; an error is an answer."""
+    hang_up = iter([b"", b""])
+    idp.answer = lambda: next(hang_up, None)
+    assert (await proxy.token())["access_token"]
+    assert 3 == idp.calls
+    idp.answer = json_answer({"error": "server_error"}, status="503 Service Unavailable")
+    assert 503 == (await proxy.ask(grant(scope="a"))).status
+    assert 4 == idp.calls
+
+
+async def test_an_endpoint_on_another_host_is_not_learnt(fresh, engine, idp):
+    """Metadata may not say where clients' secrets go: RFC 8414 is no reason to trust a host."""
+    async with loopback() as server:
+        issuer = server.url("")
+        document = {"issuer": issuer, "token_endpoint": idp.url}
+        server.answers["/.well-known/openid-configuration"] = json_answer(document)
+        async with proxy_on(
+            fresh.app_url, engine, idp, token_endpoint=None, issuer=issuer
+        ) as proxy:
+            assert Reason.PROXY_UPSTREAM_INVALID == await proxy.ask()
+
+    assert 0 == idp.calls
+
+
+async def test_metadata_that_is_away_later_leaves_what_it_said(fresh, engine, idp):
+    """An hour later it is asked again, and what it said before is good until it says otherwise."""
+    clock = [0.0]
+    issuer = f"http://127.0.0.1:{idp.port}"
+    async with proxy_on(fresh.app_url, engine, idp, token_endpoint=None, issuer=issuer) as proxy:
+        upstream = proxy.proxy.upstreams["idp"]
+        upstream._monotonic = lambda: clock[0]
+        await proxy.token()
+        clock[0] += 2 * LEARNT_FOR
+        idp.described = False
+        await proxy.token(grant(scope="a"))
+
+    assert 2 == idp.calls
 
 
 async def test_the_endpoint_is_found_by_metadata_once(fresh, engine, idp):
