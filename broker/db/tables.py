@@ -68,6 +68,18 @@ audit_event = Table(
     CheckConstraint("octet_length(leaf) = 32", "leaf"),
     Index(None, "id"),
     Index(None, "at", postgresql_using="brin"),
+    # What questions go by. Each costs every row a write, so there are no more of them.
+    Index("ix_audit_event_newest", text("at DESC"), "writer", text("seq DESC")),
+    Index(None, "subject", text("at DESC"), postgresql_where=text("subject IS NOT NULL")),
+    Index(None, "client", text("at DESC"), postgresql_where=text("client IS NOT NULL")),
+    Index(None, "txn", postgresql_where=text("txn IS NOT NULL")),
+    Index(None, "parent", postgresql_where=text("parent IS NOT NULL")),
+    Index(
+        "ix_audit_event_unissued",
+        "outcome",
+        text("at DESC"),
+        postgresql_where=text("outcome <> 'issued'"),
+    ),
     postgresql_partition_by="RANGE (at)",
 )
 

@@ -23,6 +23,7 @@ from broker.db.migrate import (
     pending,
 )
 from broker.db.tables import metadata
+from tests.audit import event, running
 from tests.fixtures.postgres import execute
 
 VERSIONS = Path(__file__).parents[2] / "migrations" / "versions"
@@ -257,3 +258,42 @@ def test_a_partition_is_one_day_of_utc(fresh):
     )
 
     assert "FOR VALUES FROM ('2031-02-03 00:00:00+00') TO ('2031-02-04 00:00:00+00')" == bound[0][0]
+
+
+INDEXED = """
+SELECT parent.relname, count(part.indexrelid) FILTER (WHERE part.indisvalid) AS parts,
+       bool_and(whole.indisvalid) AS valid
+FROM pg_index AS whole JOIN pg_class AS parent ON parent.oid = whole.indexrelid
+LEFT JOIN pg_inherits ON inhparent = whole.indexrelid
+LEFT JOIN pg_index AS part ON part.indexrelid = inhrelid
+WHERE whole.indrelid = 'audit_event'::regclass
+GROUP BY 1 ORDER BY 1
+"""
+
+
+async def write_row(url: str) -> None:
+    database = Database(url)
+    async with running(database) as writer:
+        await writer.append(event("test"))
+    await database.aclose()
+
+
+def test_a_trail_with_rows_gets_its_indexes_beside_the_traffic(fresh):
+    """Every partition has each of them, and what an interrupted run left is made anew."""
+    expected = [tuple(row) for row in execute(fresh.owner_url, INDEXED)]
+    downgrade(fresh.owner_url, "0006")
+    run_apart(lambda: write_row(fresh.app_url))
+    today = f"audit_event_p{datetime.now(UTC):%Y%m%d}"
+    # As an index that was being made when its connection was lost.
+    execute(
+        fresh.superuser_url,
+        f"CREATE INDEX ix_{today}_txn ON {today} (txn) WHERE txn IS NOT NULL",
+        f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_{today}_txn'::regclass",
+        "CREATE INDEX ix_audit_event_newest ON ONLY audit_event (at DESC, writer, seq DESC)",
+    )
+
+    migrate(fresh.owner_url)
+
+    assert expected == [tuple(row) for row in execute(fresh.owner_url, INDEXED)]
+    assert 9 == len(expected)
+    assert {True} == {valid for _, _, valid in expected}
