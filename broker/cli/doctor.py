@@ -72,7 +72,7 @@ async def _look_outside(
         ),
         _bounded("OPA server", probe_opa(settings, revision)),
         *(
-            _bounded(f"upstream {upstream.name}", probe_upstream(upstream, tls))
+            _bounded(f"token endpoint of {upstream.name}", probe_upstream(upstream, tls))
             for upstream in settings.upstreams
         ),
         _bounded("proxy store", probe_store(settings)),

@@ -26,7 +26,7 @@ _MENDS: Final = {
 
 async def probe_upstream(upstream: Upstream, tls: ssl.SSLContext) -> list[Finding]:
     """Return whether an upstream answers as a token endpoint does."""
-    subject = f"upstream {upstream.name}"
+    subject = f"token endpoint of {upstream.name}"
     try:
         fetcher = GuardedFetcher(
             tls_for(f"upstreams: {upstream.name}", upstream.ca_file, tls),

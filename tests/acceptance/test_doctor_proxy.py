@@ -34,7 +34,7 @@ def before(idp: Provider, proxy: dict[str, Any] | None = None, **upstream: Any) 
 
 async def test_an_upstream_that_refuses_who_does_not_authenticate_is_well(tmp_path, idp):
     """It is asked for a token by nobody, and no secret is needed for that."""
-    finding = found(await examine(tmp_path, before(idp)), "upstream idp")
+    finding = found(await examine(tmp_path, before(idp)), "token endpoint of idp")
 
     assert "good" == finding["mark"]
     assert [{"grant_type": "client_credentials"}] == idp.forms
@@ -58,7 +58,7 @@ async def test_an_upstream_that_refuses_who_does_not_authenticate_is_well(tmp_pa
 async def test_one_that_answers_something_else_is_named(tmp_path, idp, answer, level, said):
     """With what to look at."""
     idp.answer = answer
-    finding = found(await examine(tmp_path, before(idp)), "upstream idp")
+    finding = found(await examine(tmp_path, before(idp)), "token endpoint of idp")
 
     assert level == finding["mark"]
     assert said in finding["text"]
@@ -68,7 +68,7 @@ async def test_one_that_is_not_there_is_bad(tmp_path):
     """Nothing is fetched from it."""
     async with provider() as gone:
         pass
-    finding = found(await examine(tmp_path, before(gone)), "upstream idp")
+    finding = found(await examine(tmp_path, before(gone)), "token endpoint of idp")
 
     assert ("bad", "does not answer (unreachable)") == (finding["mark"], finding["text"])
 
@@ -76,7 +76,7 @@ async def test_one_that_is_not_there_is_bad(tmp_path):
 async def test_metadata_of_another_issuer_is_named(tmp_path, idp):
     """RFC 8414 §3.3: and what to write instead."""
     changed = before(idp, token_endpoint=None, issuer=f"http://localhost:{idp.port}")
-    finding = found(await examine(tmp_path, changed), "upstream idp")
+    finding = found(await examine(tmp_path, changed), "token endpoint of idp")
 
     assert ("bad", "does not answer (issuer_mismatch)") == (finding["mark"], finding["text"])
     assert "exactly as its metadata has it" in finding["remedy"]
