@@ -3,7 +3,9 @@
 A closed loop: so many tasks, each appending its next row as soon as the last one is on disk. Real
 embedded PostgreSQL with ``fsync`` on. Two sizes: the whole record of an issued token with policy
 input and decision, and a short one as of a refusal. The writer has processor 0 with the load;
-PostgreSQL has processor 1. Also measured: verification of all that was written. Prints JSON.
+PostgreSQL has processor 1. Also measured: what making a record costs before that, encryption
+included, so that the trail's share of an exchange is known; and verification of all that was
+written. Prints JSON.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -27,7 +30,7 @@ from broker.audit.writer import AuditWriter
 from broker.db.embedded import EmbeddedPostgres
 from broker.db.engine import Database
 from broker.db.migrate import migrate
-from broker.domain import Attempt
+from broker.domain import Attempt, SignedToken
 from broker.errors import Reason
 from tests import builders
 from tests.audit import attempt, evaluation, new_id, new_vault, now, running, signed_token
@@ -70,8 +73,8 @@ POLICY_INPUT = {
 }
 
 
-def issued_event() -> Event:
-    """The record of an issued token, as large as the stock policy makes it."""
+def issued_attempt() -> tuple[Attempt, SignedToken]:
+    """An exchange as large as the stock policy makes it."""
     made = attempt()
     signed = signed_token(made)
     output = {"allow": True, "scopes": ["orders.read"], "targets": ["svc-b"], "lifetime": 300}
@@ -79,7 +82,32 @@ def issued_event() -> Event:
         revision="sha256:" + 64 * "0", input=json.dumps(POLICY_INPUT).encode(), output=output
     )
     object.__setattr__(signed.permit, "evaluation", answer)
-    return build_issued(made, signed, issuer=ISSUER, vault=new_vault())
+    return made, signed
+
+
+def issued_event() -> Event:
+    """The record of that."""
+    return build_issued(*issued_attempt(), issuer=ISSUER, vault=new_vault())
+
+
+def build_us(*, new_subjects: bool, count: int = 3000, rounds: int = 5) -> float:
+    """Return the processor time of making a record and encrypting it, the best of the rounds."""
+    made, signed = issued_attempt()
+    exchange, best = made.exchange, float("inf")
+    assert exchange is not None
+    for turn in range(rounds):
+        vault, attempts = new_vault(), []
+        for number in range(count if new_subjects else 1):
+            name = replace(exchange.subject.principal, subject=f"{turn}-{number}")
+            subject = replace(exchange.subject, principal=name)
+            attempts.append(
+                replace(made, subject=subject, exchange=replace(exchange, subject=subject))
+            )
+        spent = time.process_time()
+        for one in attempts if new_subjects else attempts * count:
+            build_issued(one, signed, issuer=ISSUER, vault=vault)
+        best = min(best, time.process_time() - spent)
+    return round(best / count * 1e6, 1)
 
 
 def refused_event() -> Event:
@@ -167,6 +195,7 @@ def main() -> None:
         with EmbeddedPostgres(folder / "pg") as postgres:
             migrate(postgres.owner_url)
             os.sched_setaffinity(0, {WRITER_CPU})
+            known, new = build_us(new_subjects=False), build_us(new_subjects=True)
             results = uvloop.run(
                 measure(postgres.app_url, seconds=arguments.seconds, rounds=arguments.rounds)
             )
@@ -174,6 +203,14 @@ def main() -> None:
     report = {
         "bench": "audit",
         "machine": {"processors": os.cpu_count(), "python": platform.python_version()},
+        "build_cpu_us": {"known_subject": known, "new_subject": new},
+        "share_of_an_exchange_cpu_us": {
+            str(count): [
+                round(each + results["issued"][str(count)]["median_writer_cpu_us_per_row"], 1)
+                for each in (known, new)
+            ]
+            for count in IN_FLIGHT
+        },
         "in_flight": results,
         "verify": verified,
     }
