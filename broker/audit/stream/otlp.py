@@ -160,11 +160,17 @@ def _parse_after(value: str | None) -> float | None:
     return min(max(0.0, seconds), _LONGEST_AFTER)
 
 
-def _reason_of(error: BaseException) -> str:
-    """Return what failed: a certificate in the words of the library, all else by its kind."""
+def _reason_of(error: Exception) -> str:
+    """Return what failed; of a certificate, what is wrong with it."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return cause.verify_message.rstrip(".")
         cause = cause.__cause__ or cause.__context__
-    return type(error).__name__
+    match error:
+        case httpx.ConnectError() | httpx.ConnectTimeout():
+            return "it cannot be reached"
+        case httpx.TimeoutException():
+            return "it does not answer in time"
+        case _:
+            return type(error).__name__
