@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from broker.audit.event import canonical_json
 from broker.audit.query import Filter
 from broker.explorer.times import find_zone, parse_moment
 
@@ -22,7 +23,7 @@ CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "outcome": ("issued", "refused", "done"),
     "kind": (
         *("exchange", "introspection", "revocation", "refusals", "administration", "writer"),
-        "alert",
+        *("alert", "proxy", "hits"),
     ),
 }
 LONGEST: Final = 1024  # characters of a field
@@ -46,6 +47,11 @@ class Question:
     zone: ZoneInfo
     after: str | None = None  # where the page before ended, as it was given out
 
+    @property
+    def context(self) -> bytes:
+        """What a place in the pages is bound to: the search as it was written."""
+        return canonical_json(dict(self.given))
+
 
 def parse_fields(query: bytes, known: tuple[str, ...]) -> dict[str, str]:
     """Return the fields of a query string, an empty one as such. Raises ``Unclear``."""
@@ -65,10 +71,18 @@ def parse_fields(query: bytes, known: tuple[str, ...]) -> dict[str, str]:
             raise Unclear("address", "it asks for something that these pages do not know")
         if name in found:
             raise Unclear(name, "is there twice; say it once")
-        if len(value) > LONGEST or any(ord(char) < 32 or ord(char) == 127 for char in value):
-            raise Unclear(name, f"write at most {LONGEST} characters, and none that controls")
+        check_value(name, value)
         found[name] = value.strip()
     return found
+
+
+def check_value(field: str, value: str) -> None:
+    """Raise ``Unclear`` for what nothing on record can be, and no column takes."""
+    # A lone surrogate: bytes of a command line that are no UTF-8.
+    if len(value) > LONGEST or any(
+        ord(char) < 32 or ord(char) == 127 or 0xD800 <= ord(char) < 0xE000 for char in value
+    ):
+        raise Unclear(field, f"write at most {LONGEST} characters, and none that controls")
 
 
 def parse_question(found: Mapping[str, str], zone: ZoneInfo, now: datetime) -> Question:

@@ -8,7 +8,6 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from broker.audit.event import canonical_json
 from broker.audit.page import (
     CursorRejected,
     Position,
@@ -84,7 +83,7 @@ class Search:
         if question.after is None:
             return None
         try:
-            return parse_cursor(question.after, self._sources.cursor_key, _context(question))
+            return parse_cursor(question.after, self._sources.cursor_key, question.context)
         except CursorRejected as error:
             raise Unclear("address", str(error)) from None
 
@@ -105,7 +104,7 @@ class Search:
         more = None
         if len(rows) > _SHOWN:
             last = position_of(rows[_SHOWN - 1])
-            more = render_cursor(last, sources.cursor_key, _context(question))
+            more = render_cursor(last, sources.cursor_key, question.context)
         return Found(lines, more, after is not None)
 
     def _page(
@@ -134,11 +133,6 @@ class Search:
             windows=_WINDOWS,
             reasons=[reason.value for reason in Reason],
         )
-
-
-def _context(question: Question) -> bytes:
-    """Return what a place in the pages is bound to: the search as it was written."""
-    return canonical_json(dict(question.given))
 
 
 def _but(given: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:

@@ -35,12 +35,27 @@ def parse_moment(text: str, zone: ZoneInfo, now: datetime) -> datetime:
             moment = now - (ago if isinstance(ago, timedelta) else timedelta())
         else:
             moment = datetime.fromisoformat(text)
-        moment = (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
+        at = (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError("write 24h for a day ago, or a time like 2026-11-24 12:00") from None
-    if not _FIRST <= moment <= _LAST:
+    if not _FIRST <= at <= _LAST:
         raise ValueError("nothing was recorded then; write a year between 1970 and 9000")
-    return moment
+    if moment.tzinfo is None:
+        _require_one(moment, zone)
+    return at
+
+
+def _require_one(moment: datetime, zone: ZoneInfo) -> None:
+    """Raise ``ValueError`` where clocks of ``zone`` showed this twice, or never."""
+    first, second = (moment.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
+    if first.utcoffset() == second.utcoffset():
+        return
+    # Past what was left out, the way to UTC and back leads to another hour.
+    if first.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != moment:
+        raise ValueError(f"clocks in {zone.key} were put forward past that; write another time")
+    raise ValueError(
+        f"in {zone.key} that was twice; write {first.isoformat()} or {second.isoformat()}"
+    )
 
 
 def show_moment(at: datetime, zone: ZoneInfo, *, seconds: bool = True) -> str:

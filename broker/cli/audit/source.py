@@ -1,18 +1,18 @@
 """Where ``broker audit`` reads, how it tells why it could not, and what its options mean."""
 
-import re
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import typer
 from rich.text import Text
 
-from broker.audit.access import record_access
+from broker.audit.access import Look, record_access
 from broker.audit.query import CannotRead
 from broker.audit.vault import Vault, load_vault
 from broker.cli.console import build_console
@@ -20,9 +20,9 @@ from broker.cli.recording import operator
 from broker.db.embedded import EmbeddedPostgres
 from broker.db.engine import Database
 from broker.errors import ConfigurationError
+from broker.explorer import times
 from broker.keys.envelope import load_kek
 from broker.settings import find_key_files, load_settings
-from broker.settings.values import parse_duration
 
 TAMPERED: Final = 1
 COULD_NOT_LOOK: Final = 2
@@ -88,7 +88,7 @@ async def open_reader(url: str) -> AsyncIterator[Database]:
 
 
 async def record_look(
-    database: Database, action: str, details: Mapping[str, Any], vault: Vault | None
+    database: Database, action: Look, details: Mapping[str, Any], vault: Vault | None
 ) -> None:
     """Have on record who looks, and for what, before anything is shown. Raises ``CannotRead``."""
     pseudonym = None if vault is None else vault.pseudonym
@@ -129,13 +129,9 @@ def parse_moment(option: str, value: str | None) -> datetime | None:
     if value is None:
         return None
     try:
-        if re.fullmatch(r"\d+[a-z]+", value):
-            ago = parse_duration(value)
-            return datetime.now(UTC) - (ago if isinstance(ago, timedelta) else timedelta())
-        moment = datetime.fromisoformat(value)
-    except (ValueError, OverflowError):
-        raise Unclear(f"{option}: write 24h for a day ago, or 2026-11-24T12:00:00Z") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return times.parse_moment(value, ZoneInfo("UTC"), datetime.now(UTC))
+    except ValueError as error:
+        raise Unclear(f"{option}: {error}") from None
 
 
 def parse_jti(value: str | None) -> str | None:

@@ -1,9 +1,12 @@
 """Times as auditors write and read them."""
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from broker.explorer.times import find_zone, parse_moment, show_age, show_moment
 
@@ -35,6 +38,47 @@ def test_what_is_no_time_is_refused(text):
     """With what to write instead."""
     with pytest.raises(ValueError, match="write"):
         parse_moment(text, BERLIN, NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param(
+            "2026-10-25 02:30",
+            "in Europe/Berlin that was twice;"
+            " write 2026-10-25T02:30:00+02:00 or 2026-10-25T02:30:00+01:00",
+            id="put-back",
+        ),
+        pytest.param(
+            "2026-03-29T02:30",
+            "clocks in Europe/Berlin were put forward past that; write another time",
+            id="put-forward",
+        ),
+    ],
+)
+def test_a_time_that_clocks_showed_twice_or_never_is_told(text, said):
+    """An hour too much or too little would be another answer, and look like this one."""
+    with pytest.raises(ValueError, match=r"write") as refused:
+        parse_moment(text, BERLIN, NOW)
+
+    assert said == str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["2026-10-25 01:59:59", "2026-10-25 03:00", "2026-03-29 03:00"])
+def test_a_time_beside_such_an_hour_is_there_once(text):
+    """Only the hour itself is in doubt."""
+    assert (
+        text
+        == f"{parse_moment(text, BERLIN, NOW).astimezone(BERLIN):%Y-%m-%d %H:%M:%S}"[: len(text)]
+    )
+
+
+@given(st.integers(-(10**7), 10**7).map(lambda minutes: NOW + timedelta(minutes=minutes)))
+def test_what_is_understood_is_what_clocks_showed(at):
+    """Whatever the day: no time is taken for another."""
+    clock = f"{at.astimezone(BERLIN):%Y-%m-%d %H:%M}"
+    with suppress(ValueError):  # for the hours in doubt
+        assert clock == f"{parse_moment(clock, BERLIN, NOW).astimezone(BERLIN):%Y-%m-%d %H:%M}"
 
 
 @pytest.mark.parametrize(
