@@ -181,14 +181,9 @@ class Noted:
     faults: list[str] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     began_at: list[int] = field(default_factory=list)
-    held: int = 0  # rows of the lot that is under way
-    ends: int = 0
 
     def began(self, position: int, size: int) -> None:
         self.began_at.append(position)
-
-    def sending(self, found: Followed) -> None:
-        self.held = len(found.rows)
 
     def delivered(self, found: Followed, refused: int) -> None:
         self.rows += len(found.rows)
@@ -200,8 +195,11 @@ class Noted:
     def failed(self, text: str, wait: float) -> None:
         self.faults.append(text)
 
-    def ended(self) -> None:
-        self.ends += 1
+    def idle(self) -> None:
+        """Note nothing."""
+
+    def waits(self) -> None:
+        """Note nothing."""
 
 
 def build_stream(database: Database, sink: Any, **overrides: Any) -> Stream:

@@ -45,9 +45,6 @@ class StreamConsole:
         self._say("• ", "quiet", f"streaming to {self._to}, from {where}")
         self._show("waiting for what is sealed next")
 
-    def sending(self, found: Followed) -> None:
-        """Show nothing yet."""
-
     def delivered(self, found: Followed, refused: int) -> None:
         """Show how much arrived, and how far behind it is."""
         if self._fault is not None:
@@ -72,8 +69,12 @@ class StreamConsole:
             self._say("✗ ", "bad", f"{text}; it is tried again")
         self._show(f"{text}; again in {wait:.0f} s")
 
-    def ended(self) -> None:
-        """Leave the last word to the end of the command."""
+    def idle(self) -> None:
+        """Leave standing what was said."""
+
+    def waits(self) -> None:
+        """Say that another one is at it, once."""
+        self.failed("another process is at it now", 0)
 
     def _counted(self) -> str:
         return f"{self._rows:,} row{'' if self._rows == 1 else 's'}"

@@ -40,7 +40,7 @@ class StreamHealth:
     def __init__(self, name: str, clock: Callable[[], datetime]) -> None:
         self._labels: Final = {"stream": name}
         self._clock = clock
-        self._oldest: datetime | None = None  # of what is being sent
+        self._reached = clock()  # everything that was sealed by then has arrived, or is another's
         self.fault: str | None = None  # what is wrong, for people
 
     def began(self, position: int, size: int) -> None:
@@ -50,21 +50,15 @@ class StreamHealth:
             extra={**self._labels, "position": position, "size": size},
         )
 
-    def sending(self, found: Followed) -> None:
-        """Remember since when it waits."""
-        self._oldest = found.at
-
     def delivered(self, found: Followed, refused: int) -> None:
         """Count what arrived."""
         _rows.add(len(found.rows) - refused, self._labels)
-        behind = found.at is not None and found.next_position < found.size
-        self._tell_lag(found.at if behind else None)
+        behind = found.next_position < found.size
+        self._reach(found.at if behind and found.at is not None else self._clock())
         if refused:
             _refused.add(refused, self._labels)
             _log.error("a receiver refuses rows of the audit trail for good", extra=self._labels)
-        if self.fault is not None:
-            self.fault = None
-            _log.info("the audit trail is streamed again", extra=self._labels)
+        self._recover()
 
     def missing(self, gap: Gap) -> None:
         """Tell of what somebody has taken away."""
@@ -76,16 +70,29 @@ class StreamHealth:
     def failed(self, text: str, wait: float) -> None:  # noqa: ARG002 — others show it
         """Tell of a trouble that is new."""
         _failures.add(1, self._labels)
-        self._tell_lag(self._oldest)
+        self._tell_lag()
         if text != self.fault:
             self.fault = text
             _log.error("the audit trail is not streamed: %s", text, extra=self._labels)
 
-    def ended(self) -> None:
-        """Speak for nothing: another process may send now."""
-        self._oldest = None
-        self._tell_lag(None)
+    def idle(self) -> None:
+        """Have nothing to wait for."""
+        self._reach(self._clock())
+        self._recover()
 
-    def _tell_lag(self, since: datetime | None) -> None:
-        age = 0.0 if since is None else (self._clock() - since).total_seconds()
-        _lag.set(max(0.0, age), self._labels)
+    def waits(self) -> None:
+        """Have nothing to answer for: another process does."""
+        self.fault = None
+        self._reach(self._clock())
+
+    def _recover(self) -> None:
+        if self.fault is not None:
+            self.fault = None
+            _log.info("the audit trail is streamed again", extra=self._labels)
+
+    def _reach(self, at: datetime) -> None:
+        self._reached = at
+        self._tell_lag()
+
+    def _tell_lag(self) -> None:
+        _lag.set(max(0.0, (self._clock() - self._reached).total_seconds()), self._labels)

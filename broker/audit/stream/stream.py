@@ -5,7 +5,8 @@ What holds of it:
 (1) a row that a checkpoint covers arrives at least once: the place is moved after the receiver has
     what is before it, so whoever is killed in between sends some rows again, and leaves none out;
 (2) rows arrive in the order of the log;
-(3) of one name one process sends at a time;
+(3) of one name one process sends at a time, but for the lot that is under way when its connection
+    to the database ends;
 (4) it holds two lots of rows and no more: a receiver that takes nothing is waited for, and what is
     new meanwhile waits in the database. Nothing of it is waited for by an exchange.
 """
@@ -39,11 +40,11 @@ class Watcher(Protocol):
     def began(self, position: int, size: int) -> None:
         """Hear where in the log it goes on, which has ``size`` batches sealed."""
 
-    def sending(self, found: Followed) -> None:
-        """Hear what is about to be sent."""
-
     def delivered(self, found: Followed, refused: int) -> None:
         """Hear what the receiver has, and how many of these rows it has refused for good."""
+
+    def idle(self) -> None:
+        """Hear that the receiver has all that is sealed."""
 
     def missing(self, gap: Gap) -> None:
         """Hear of what should be in the trail and is not."""
@@ -51,8 +52,8 @@ class Watcher(Protocol):
     def failed(self, text: str, wait: float) -> None:
         """Hear what is wrong; it is tried again in ``wait`` seconds."""
 
-    def ended(self) -> None:
-        """Hear that this process sends nothing any more, for now."""
+    def waits(self) -> None:
+        """Hear that another process sends."""
 
 
 class _Stopped(Exception):  # noqa: N818 — ends a delivery that nobody waits for any more
@@ -101,7 +102,7 @@ class Stream:
                     await self.send(stop)
                     pause = _FIRST_PAUSE
                 except CursorBusy:
-                    pass
+                    self._watcher.waits()
                 except Exception as error:  # noqa: BLE001 — the edge of a part that never ends
                     wait, pause = _jitter(pause), min(2 * pause, _LONGEST_PAUSE)
                     self._watcher.failed(_said(error), wait)
@@ -123,6 +124,7 @@ class Stream:
             self._watcher.began(position, size)
 
             async def pause() -> bool:
+                self._watcher.idle()
                 return not (once or await _stopped(stop, self._look))
 
             async with aclosing(self._follower.follow(position, pause)) as chunks:
@@ -133,7 +135,6 @@ class Stream:
         except _Stopped:
             return
         finally:
-            self._watcher.ended()
             await self._follower.aclose()
             await self._cursor.aclose()
 
@@ -154,7 +155,6 @@ class Stream:
     async def _pass_on(self, found: Followed, stop: asyncio.Event, *, once: bool) -> None:
         for gap in found.gaps:
             self._watcher.missing(gap)
-        self._watcher.sending(found)
         messages = await self._renderer.render(found.rows)
         refused = await self._deliver(messages, stop, once=once) if messages else 0
         await self._cursor.move(found.next_position)

@@ -1,8 +1,6 @@
 """A stream to a receiver of OpenTelemetry logs, which answers whether it has them."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 
 import pytest
 
@@ -100,25 +98,17 @@ async def test_what_a_receiver_has_refused_for_good_is_counted_and_not_repeated(
 
 
 @pytest.mark.parametrize(
-    ("value", "least", "most"),
+    ("value", "seconds"),
     [
-        pytest.param("7", 7, 7, id="seconds"),
-        pytest.param("99999", 300, 300, id="hours"),
-        pytest.param(
-            format_datetime(datetime.now(UTC) + timedelta(seconds=120), usegmt=True),
-            1,
-            120,
-            id="date",
-        ),
-        pytest.param("Thu, 01 Jan 1970 00:00:00 GMT", 0, 0, id="past"),
+        pytest.param("7", 7, id="seconds"),
+        pytest.param("99999", 300, id="hours"),
+        pytest.param("Fri, 31 Dec 9999 23:59:59 GMT", 300, id="date"),
+        pytest.param("Thu, 01 Jan 1970 00:00:00 GMT", 0, id="past"),
     ],
 )
-async def test_a_receiver_that_wants_a_pause_has_it(server, value, least, most):
+async def test_a_receiver_that_wants_a_pause_has_it(server, value, seconds):
     """RFC 9110 §10.2.3: so long, and no longer than five minutes."""
-    error = await refusal(server, otlp_answer(status="503 No", retry_after=value))
-
-    assert error.after is not None
-    assert least <= error.after <= most
+    assert seconds == (await refusal(server, otlp_answer(status="503 No", retry_after=value))).after
 
 
 @pytest.mark.parametrize("value", ["soon", "-1", "1.5", ""])
