@@ -1,8 +1,10 @@
 """Exchanges a second of one broker process on one core, with everything on.
 
-Every request carries another subject token (ES256) and ``client_secret_basic``; policy is WASM,
-the audit row is durable (``fsync`` on), metrics are on, traces are sampled at 1 %. The broker has
-processor 0; PostgreSQL and this load generator share processor 1. Prints JSON.
+Every request carries another subject token (ES256) and ``client_secret_basic``, or with ``reused``
+the same one; policy is WASM, the audit row is durable (``fsync`` on) and encrypted, metrics are on.
+The broker has processor 0; PostgreSQL and this load generator share processor 1. With ``--workers``
+several processes, PostgreSQL and the load share all processors. The floor is what the cryptography
+of an exchange alone would allow: one ES256 verification and one signature. Prints JSON.
 """
 
 import argparse
@@ -20,9 +22,12 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from itertools import repeat
 from pathlib import Path
 
 import yaml
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from bench.load import build_post, run_closed_loop
 from broker.db.embedded import EmbeddedPostgres
@@ -128,13 +133,31 @@ def wait_until_ready(admin_url: str, process: subprocess.Popen[bytes]) -> None:
     sys.exit("the broker did not become ready within 30 s")
 
 
-def measure(pid: int, *, seconds: float, rounds: int) -> dict[str, object]:
+def floor_us(count: int = 2000) -> float:
+    """Return the processor time of one verification and one signature, the best of five."""
+    key, message = ec.generate_private_key(ec.SECP256R1()), os.urandom(700)
+    algorithm, public = ec.ECDSA(hashes.SHA256()), key.public_key()
+    signature, best = key.sign(message, algorithm), float("inf")
+    for _ in range(5):
+        spent = time.process_time()
+        for _ in range(count):
+            public.verify(signature, message, algorithm)
+            key.sign(message, algorithm)
+        best = min(best, time.process_time() - spent)
+    return round(best / count * 1e6, 1)
+
+
+def measure(
+    pid: int, *, seconds: float, rounds: int, reused: bool = False, most: int = 4000
+) -> dict[str, object]:
     """Run each number of connections ``rounds`` times and return all figures and their medians."""
     results: dict[str, object] = {}
-    for connections in (1, 8, 32):
+    for connections in (32,) if reused else (1, 8, 32, 128):
         runs = []
         for _ in range(rounds):
-            pool: Iterator[bytes] = iter(requests_of(int(seconds * 3000)))
+            pool: Iterator[bytes] = (
+                repeat(*requests_of(1)) if reused else iter(requests_of(int(seconds * most)))
+            )
             before, cpu = resident_mb(pid), cpu_seconds(pid)
             outcome = asyncio.run(
                 run_closed_loop("127.0.0.1", 18080, pool, connections=connections, seconds=seconds)
@@ -158,10 +181,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=10, help="of load per run")
     parser.add_argument("--rounds", type=int, default=3, help="runs per number of connections")
+    parser.add_argument("--workers", type=int, default=1, help="processes of the broker")
     arguments = parser.parse_args()
+    alone = arguments.workers == 1
 
     # What is started from here on, PostgreSQL included, inherits the processor.
-    os.sched_setaffinity(0, {LOAD_CPU})
+    if alone:
+        os.sched_setaffinity(0, {LOAD_CPU})
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -171,15 +197,9 @@ def main() -> None:
         config = write_configuration(folder, postgres.app_url)
         broker = subprocess.Popen(
             [
-                "taskset",
-                "-c",
-                str(BROKER_CPU),
-                sys.executable,
-                "-m",
-                "broker.cli",
-                "serve",
-                "--config",
-                str(config),
+                *(("taskset", "-c", str(BROKER_CPU)) if alone else ()),
+                *(sys.executable, "-m", "broker.cli", "serve", "--config", str(config)),
+                *("--workers", str(arguments.workers)),
             ],
             stdout=subprocess.DEVNULL,
             stderr=(folder / "log").open("wb"),
@@ -187,11 +207,14 @@ def main() -> None:
         try:
             admin_url = "http://127.0.0.1:19090"
             wait_until_ready(admin_url, broker)
-            results = measure(broker.pid, seconds=arguments.seconds, rounds=arguments.rounds)
+            how = {"seconds": arguments.seconds, "rounds": arguments.rounds}
             report = {
                 "bench": "exchange",
                 "machine": {"processors": os.cpu_count(), "python": platform.python_version()},
-                "connections": results,
+                "workers": arguments.workers,
+                "floor_us": floor_us(),
+                "connections": measure(broker.pid, **how),
+                "reused": measure(broker.pid, **how, reused=True),
                 "step_mean_us": step_microseconds(admin_url),
             }
             print(json.dumps(report, indent=2))
