@@ -79,8 +79,12 @@ class Stream:
         record: Callable[[], Awaitable[None]],
         look: float = _LOOK,
         grace: float = _GRACE,
+        rest: float = 0,
     ) -> None:
-        """``start``: where a new name begins. ``record``: has it on record that rows leave."""
+        """``start``: where a new name begins. ``record``: has it on record that rows leave.
+
+        ``rest``: seconds after each lot in which others have the process to themselves.
+        """
         self._follower = follower
         self._cursor = cursor
         self._sink = sink
@@ -91,6 +95,7 @@ class Stream:
         self._recorded = False
         self._look = look
         self._grace = grace
+        self._rest = rest
 
     async def run(self, stop: asyncio.Event) -> None:
         """Send until ``stop`` is set, whatever fails; where another process does, wait for it."""
@@ -132,6 +137,7 @@ class Stream:
                     await self._pass_on(found, stop, once=once)
                     if stop.is_set() or (once and found.next_position >= size):
                         return
+                    await asyncio.sleep(self._rest)
         except _Stopped:
             return
         finally:
