@@ -13,9 +13,11 @@ from broker.audit.reader import RecordReader
 from broker.audit.stream.health import StreamHealth
 from broker.audit.stream.load import PRODUCT_VERSION, TlsFiles, build_sink
 from broker.audit.stream.render import Renderer
+from broker.audit.stream.sink import Sink
 from broker.audit.stream.stream import Stream
 from broker.audit.vault import Vault
 from broker.db.engine import Database
+from broker.errors import ConfigurationError
 from broker.settings.streams import AuditStream
 
 _PATIENCE: Final = timedelta(minutes=1)  # for one statement; nobody waits for it
@@ -65,7 +67,7 @@ class Streaming:
         return Stream(
             follower=Follower(self._database, most=_MOST),
             cursor=StoredCursor(self._database, f"stream:{settings.name}"),
-            sink=build_sink(settings.destination, files),
+            sink=_build_sink(settings, files),
             renderer=Renderer(
                 settings.format,
                 product_version=PRODUCT_VERSION,
@@ -78,3 +80,10 @@ class Streaming:
                 record_access, self._database, "audit.stream", details, by=_BY, pseudonym=None
             ),
         )
+
+
+def _build_sink(settings: AuditStream, files: TlsFiles) -> Sink:
+    try:
+        return build_sink(settings.destination, files)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"audit.streams, {settings.name}: {error}") from None
