@@ -14,7 +14,7 @@ SIEM = {"name": "siem", "to": "syslog+tls://siem.example.com:6514"}
 def test_a_file_that_cannot_be_used_names_its_stream(tmp_path):
     """Ours: at the start, and not when the first row is due."""
     stream = AuditStream.model_validate(SIEM | {"ca_file": tmp_path / "nothing"})
-    with pytest.raises(ConfigurationError, match="audit.streams, siem: ca: .* in PEM"):
+    with pytest.raises(ConfigurationError, match=r"audit\.streams, siem: ca: .* in PEM"):
         Streaming((stream,), URL, VAULT, now)
 
 
