@@ -149,6 +149,10 @@ def reason_of(error: BaseException) -> str:
     """Return what to tell of a failed database: no value, no address, no password."""
     if isinstance(error, NotDurable):
         return str(error)
+    return f"PostgreSQL cannot be asked ({type(cause_of(error)).__name__})"
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """Return the driver's own error, where a library has put others around it."""
     original = getattr(error, "orig", None) or error
-    cause = getattr(original, "__cause__", None) or original
-    return f"PostgreSQL cannot be asked ({type(cause).__name__})"
+    return getattr(original, "__cause__", None) or original

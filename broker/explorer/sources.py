@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from broker.audit.access import NotRecorded, record_access
+from broker.audit.access import Look, NotRecorded, record_access
 from broker.audit.note import VerifierKey
 from broker.audit.reader import RecordReader
 from broker.audit.vault import Vault
@@ -43,14 +43,15 @@ class Sources:
         self.reader = RecordReader(self.reading, means.vault)
         self.streaming_reader = RecordReader(self.streaming, means.vault)
         self._by = means.by
-        self.cursor_key = os.urandom(32)
+        # By the audit key a link to older rows also works for colleagues who have it.
+        self.cursor_key = os.urandom(32) if means.vault is None else means.vault.cursor_key
 
     @property
     def pseudonym(self) -> Callable[[str], str] | None:
         """What makes of a name the pseudonym that rows have."""
         return None if self.vault is None else self.vault.pseudonym
 
-    async def record(self, action: str, details: Mapping[str, Any]) -> None:
+    async def record(self, action: Look, details: Mapping[str, Any]) -> None:
         """Have on record what is about to be shown. Raises ``Troubled``: then it is not shown."""
         try:
             await record_access(

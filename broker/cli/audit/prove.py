@@ -21,6 +21,7 @@ from broker.cli.audit.source import (
     Unclear,
     find_database,
     open_reader,
+    record_look,
     told,
 )
 from broker.cli.console import build_console
@@ -82,7 +83,8 @@ def prove(
             raise Unclear("ID: rows have UUIDs; `broker audit query` finds them") from None
         try:
             with find_database(config, database_url) as url:
-                proof = asyncio.run(_load(url, wanted, post_quantum=post_quantum))
+                shown = with_record or record is not None
+                proof = asyncio.run(_load(url, wanted, post_quantum=post_quantum, shown=shown))
         except NotSealed as error:
             raise Unclear(str(error)) from None
         except NotProvable as error:
@@ -92,8 +94,9 @@ def prove(
         _write(proof, None if out == "-" else Path(out), record, with_record=with_record)
 
 
-async def _load(url: str, wanted: UUID, *, post_quantum: bool) -> Proof:
+async def _load(url: str, wanted: UUID, *, post_quantum: bool, shown: bool) -> Proof:
     async with open_reader(url) as database:
+        await record_look(database, "audit.prove", {"row": str(wanted), "record": shown}, None)
         return await load_proof(database, wanted, post_quantum=post_quantum)
 
 

@@ -1,23 +1,17 @@
-"""Who looks at the trail is in it: before anything is shown, once, and for good."""
+"""Who looks at the trail is on record: before anything is shown, and for good."""
 
 import asyncio
-import json
-from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import asyncpg
 import pytest
-from typer.testing import CliRunner
 
-from broker.audit.access import NAMED
-from broker.audit.commit import AuditTrail
-from broker.audit.lift import Lifter
-from broker.cli.audit import app
+from broker.audit.access import NAMED, NotRecorded, record_access
 from broker.db.engine import Database
-from broker.errors import CommitRejected, Reason
-from tests import builders
-from tests.audit import VAULT, event, new_id, new_vault, now, open_records, running
+from tests.audit import VAULT, event, running
 from tests.configuration import write_keys
 from tests.fixtures.postgres import execute
+from tests.looking import audit, looks
 
 
 @pytest.fixture
@@ -36,39 +30,20 @@ def key_file(tmp_path):
     return tmp_path / "audit.key"
 
 
-def audit(url, *arguments):
-    return CliRunner().invoke(app, [*arguments, "--database-url", url], env={"COLUMNS": "110"})
-
-
-def looks(fresh):
-    """What waits to be lifted."""
-    rows = execute(fresh.app_url, "SELECT * FROM audit_access ORDER BY at, id")
-    return [dict(row) | {"details": json.loads(row["details"])} for row in rows]
-
-
-def lifted(fresh):
-    """What of it is in the trail."""
-    rows = execute(fresh.auditor_url, "SELECT record FROM audit_event WHERE action LIKE 'audit.%'")
-    return open_records(fresh.auditor_url, [row["record"] for row in rows])
-
-
-@asynccontextmanager
-async def running_trail(database):
-    """A trail that a broker writes."""
-    async with running(database) as writer:
-        yield AuditTrail(
-            writer, issuer=builders.BROKER, vault=new_vault(), clock=now, build_id=new_id
-        )
-
-
 @pytest.mark.parametrize(
     ("arguments", "action", "details"),
     [
         pytest.param(
             ("query", "--client", "svc-a", "--format", "jsonl"),
             "audit.query",
-            {"client": "svc-a", "format": "jsonl", "names": False},
+            {"client": "svc-a", "format": "jsonl", "names": False, "most": None},
             id="query",
+        ),
+        pytest.param(
+            ("query", "--limit", "7"),
+            "audit.query",
+            {"format": "table", "names": False, "most": 7},
+            id="query-of-some",
         ),
         pytest.param(
             ("show", "019a2b3c-4d5e-7f60-8a9b-0c1d2e3f4a5b"),
@@ -81,6 +56,12 @@ async def running_trail(database):
             "audit.export",
             {"since": "2026-01-01T00:00:00.000000Z", "format": "csv", "names": False},
             id="export",
+        ),
+        pytest.param(
+            ("prove", "019a2b3c-4d5e-7f60-8a9b-0c1d2e3f4a5b", "--with-record"),
+            "audit.prove",
+            {"row": "019a2b3c-4d5e-7f60-8a9b-0c1d2e3f4a5b", "record": True},
+            id="prove",
         ),
     ],
 )
@@ -97,13 +78,20 @@ async def test_whoever_looks_is_on_record(database, fresh, arguments, action, de
 async def test_who_was_looked_for_is_not_named_where_the_trail_does_not(database, fresh, key_file):
     """A pseudonym with the audit key; without one, that it was somebody."""
     with_key = ("query", "--subject", "alice", "--key-file", str(key_file))
-    for arguments in (with_key, ("query", "--actor", "alice"), ("query", "--subject", "hmac:x")):
+    known = VAULT.pseudonym("bob")
+    for arguments in (
+        with_key,
+        ("query", "--actor", "alice"),
+        ("query", "--subject", known),
+        ("query", "--subject", "hmac:alice"),
+    ):
         await asyncio.to_thread(audit, fresh.auditor_url, *arguments)
     found = [look["details"] for look in looks(fresh)]
 
     assert VAULT.pseudonym("alice") == found[0]["subject"]
     assert NAMED == found[1]["actor"]
-    assert "hmac:x" == found[2]["subject"]
+    assert known == found[2]["subject"]
+    assert NAMED == found[3]["subject"]
 
 
 @pytest.mark.parametrize(
@@ -126,59 +114,66 @@ async def test_nothing_is_shown_that_cannot_be_recorded(database, fresh, argumen
     assert "who looks at the trail is on record, and that failed" in answer.stderr
 
 
-async def test_a_broker_brings_it_into_the_trail_once(database, fresh):
-    """Under the id that it had, with the role and the time that the database gave it."""
-    await asyncio.to_thread(audit, fresh.auditor_url, "query", "--client", "svc-a")
+@pytest.mark.parametrize(
+    ("statement", "remedy"),
+    [
+        pytest.param("DROP TABLE audit_access", "run broker migrate", id="no-table"),
+        pytest.param(
+            "REVOKE INSERT (id, by, action, details) ON audit_access FROM broker_auditor",
+            "this role may not add to audit_access",
+            id="no-right",
+        ),
+        pytest.param(
+            "ALTER ROLE broker_auditor IN DATABASE {} SET default_transaction_read_only = on",
+            "ask the primary",
+            id="read-only",
+        ),
+    ],
+)
+async def test_what_cannot_be_recorded_says_what_to_do(database, fresh, statement, remedy):
+    """A database of before, one whose rights were changed, and a standby."""
+    execute(fresh.superuser_url, statement.format(fresh.name))
+    answer = await asyncio.to_thread(audit, fresh.auditor_url, "query", "--format", "jsonl")
+
+    assert (2, "") == (answer.exit_code, answer.stdout)
+    assert remedy in " ".join(answer.stderr.split())
+
+
+async def test_a_token_that_is_looked_for_stands_there_as_its_digest(database, fresh):
+    """Whoever pastes one has not put it into the trail."""
+    token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2ln"
+    await asyncio.to_thread(audit, fresh.auditor_url, "query", "--parent", token)
     (look,) = looks(fresh)
 
-    async with running_trail(database) as trail:
-        counts = [await Lifter(database, trail.record).lift() for _ in range(2)]
-
-    (row,) = await asyncio.to_thread(lifted, fresh)
-    assert [1, 0] == counts
-    assert [] == looks(fresh)
-    assert (str(look["id"]), "audit.query", "broker_auditor") == (
-        row["id"],
-        row["action"],
-        row["details"]["role"],
-    )
-    assert look["by"] == row["personal"]["by"]
-    assert "svc-a" == row["details"]["client"]
+    assert look["details"]["parent"].startswith("sha256:")
 
 
-async def test_what_was_interrupted_after_the_row_is_not_there_twice(database, fresh):
-    """A broker that dies between the row and its removal leaves it to the next."""
-    for _ in range(3):
-        await asyncio.to_thread(audit, fresh.auditor_url, "query")
+@pytest.mark.parametrize(
+    "details",
+    [
+        pytest.param({"client": "\udcff"}, id="bytes-of-a-command-line"),
+        pytest.param({"subject": "\udcff"}, id="as-a-name"),
+        pytest.param({"client": ["a"]}, id="no-text"),
+        pytest.param({f"a{'b' * n}": "\U0001f600" * 1024 for n in range(5)}, id="too-long"),
+        pytest.param({"Not a name": "a"}, id="a-strange-member"),
+    ],
+)
+async def test_nothing_stands_there_that_the_trail_could_not_hold(database, fresh, details):
+    """It is refused, and so nothing is shown."""
+    with pytest.raises(NotRecorded, match="cannot be recorded"):
+        await record_access(
+            database, "audit.query", details, by="operator eve", pseudonym=VAULT.pseudonym
+        )
 
-    async with running_trail(database) as trail:
-        done = 0
-
-        async def dying(action, details, *, by, id):  # noqa: A002 — as the trail has it
-            nonlocal done
-            await trail.record(action, details, by=by, id=id)
-            done += 1
-            if done == 2:
-                raise CommitRejected(Reason.AUDIT_UNAVAILABLE)
-
-        with pytest.raises(CommitRejected):
-            await Lifter(database, dying).lift()
-        assert 3 == len(looks(fresh))
-        await Lifter(database, trail.record).lift()
-
-    assert 3 == len(await asyncio.to_thread(lifted, fresh))
     assert [] == looks(fresh)
 
 
-async def test_of_several_brokers_one_lifts(database, fresh):
-    """None waits for another, and none lifts what another does."""
-    for _ in range(3):
-        await asyncio.to_thread(audit, fresh.auditor_url, "query")
-
-    async with running_trail(database) as trail:
-        await asyncio.gather(*(Lifter(database, trail.record).lift() for _ in range(4)))
-
-    assert 3 == len(await asyncio.to_thread(lifted, fresh))
+async def test_a_database_that_is_gone_shows_nothing(fresh):
+    """Nor does one that would lose what is recorded."""
+    gone = Database("postgresql://broker_auditor@127.0.0.1:1/broker", timeout=timedelta(seconds=1))
+    with pytest.raises(NotRecorded, match="that failed"):
+        await record_access(gone, "audit.show", {}, by="operator eve", pseudonym=None)
+    await gone.aclose()
 
 
 async def test_an_auditor_changes_nothing_of_it(database, fresh):
