@@ -73,12 +73,18 @@ class Vault:
         """``secret``: the audit key, 32 bytes. ``issuer``: our own, which names no persons."""
         self._pseudonyms = _derive(secret, b"pseudonyms")
         self._wrapping = AESGCM(_derive(secret, b"person keys"))
+        self._cursors = _derive(secret, b"cursors")
         self._issuer = issuer
         self._monotonic = monotonic
         self._keys: OrderedDict[tuple[str, str], tuple[float, PersonKey]] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"Vault(persons={len(self._keys)})"
+
+    @property
+    def cursor_key(self) -> bytes:
+        """What places in the pages of a query are signed with, for all who have the audit key."""
+        return self._cursors
 
     def pseudonym(self, name: str) -> str:
         """Return what stands for the ``sub`` of a person; of any issuer, which stands beside it."""

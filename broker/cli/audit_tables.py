@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from rich import box
 from rich.console import Console
@@ -18,13 +19,11 @@ _NAMED: Final = 5  # of a list that could be long
 _ID: Final = 36  # characters of a UUID
 
 
-def print_rows(rows: Sequence[Mapping[str, Any]], console: Console, *, more: bool) -> None:
-    """Print rows as a table, the newest first; ``more``: there are others that fit."""
-    if not rows:
-        console.print(Text("Nothing on record fits.", "quiet"))
-        return
+def print_rows(rows: Sequence[Mapping[str, Any]], console: Console, zone: ZoneInfo) -> None:
+    """Print rows as a table, the newest first, with their times in ``zone``."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=True)
-    table.add_column("at (UTC)", style="quiet", no_wrap=True)
+    # The name of a zone may be longer than any time.
+    table.add_column(f"at ({zone.key})", style="quiet", overflow="fold", min_width=10, max_width=15)
     wide = console.width >= _WIDE
     table.add_column("what", overflow="fold", min_width=_ID if wide else 21)
     table.add_column("client → target", overflow="fold", ratio=3)
@@ -32,15 +31,13 @@ def print_rows(rows: Sequence[Mapping[str, Any]], console: Console, *, more: boo
     table.add_column("scopes", overflow="fold", ratio=3)
     for row in rows:
         table.add_row(
-            f"{row['at']:%Y-%m-%d}\n{row['at']:%H:%M:%S}",
+            f"{(at := row['at'].astimezone(zone)):%Y-%m-%d}\n{at:%H:%M:%S}",
             _what(row, with_id=wide),
             _parties(row),
             _behalf(row),
             _lines(row["scopes"]),
         )
     console.print(Padding(table, _INDENT))
-    text = f"The newest {len(rows)}; there are more: narrow it down, or say --limit."
-    console.print(Text(text if more else f"{len(rows)} in all.", "quiet"))
 
 
 def _what(row: Mapping[str, Any], *, with_id: bool) -> Text:

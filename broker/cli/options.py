@@ -31,5 +31,14 @@ class ListFormat(StrEnum):
     JSONL = "jsonl"
 
 
+class RowFormat(StrEnum):
+    """How rows are printed: as ``ListFormat``, or for a spreadsheet."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
 Output = Annotated[Format, typer.Option("--format", help="How to print it.")]
 ListOutput = Annotated[ListFormat, typer.Option("--format", help="How to print them.")]

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.metadata import version
@@ -30,6 +30,8 @@ from broker.audit.proof_source import NotSealed, load_seal, read_snapshot
 from broker.audit.query import Filter, find_rows
 from broker.audit.reader import RecordReader
 from broker.audit.vault import Vault
+from broker.cli.audit import asked
+from broker.cli.audit.asked import option_of
 from broker.cli.audit.source import (
     Config,
     DatabaseUrl,
@@ -38,8 +40,6 @@ from broker.cli.audit.source import (
     find_database,
     find_vault,
     open_reader,
-    parse_jti,
-    parse_moment,
     record_look,
     told,
 )
@@ -62,10 +62,10 @@ class ExportFormat(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Wanted:
     format: ExportFormat
     out: Path | None
-    wanted: Filter
+    filter: Filter
     integrity: bool
     opened: bool
     vault: Vault | None  # of whoever holds the audit key
@@ -77,32 +77,23 @@ def export(
         typer.Option("--format", help="`native` verifies on its own; the others are for reading."),
     ],
     out: Annotated[str, typer.Option(metavar="FILE|-", help="Where to; `-`: standard output.")],
-    since: Annotated[
-        str | None, typer.Option(help="From then on: `30d` ago, or `2026-11-24T12:00:00Z`.")
-    ] = None,
-    until: Annotated[str | None, typer.Option(help="Before then.")] = None,
-    client: Annotated[str | None, typer.Option(help="The client that asked.")] = None,
-    subject: Annotated[str | None, typer.Option(help="On whose behalf: its `sub`.")] = None,
-    subject_issuer: Annotated[str | None, typer.Option(help="The `iss` of that.")] = None,
-    actor: Annotated[
-        str | None, typer.Option(help="Who acted, anywhere in the chain: its `sub`.")
-    ] = None,
-    actor_issuer: Annotated[str | None, typer.Option(help="The `iss` of that.")] = None,
-    target: Annotated[str | None, typer.Option(help="Name of the target.")] = None,
-    outcome: Annotated[str | None, typer.Option(help="`issued`, `refused` or `done`.")] = None,
-    reason: Annotated[
-        str | None, typer.Option(help="Why it was refused, like `policy.scope_not_granted`.")
-    ] = None,
-    txn: Annotated[
-        str | None, typer.Option(help="Everything that began with one exchange.")
-    ] = None,
-    jti: Annotated[str | None, typer.Option(help="The one token.")] = None,
-    parent: Annotated[
-        str | None, typer.Option(help="What the token with this `jti` was exchanged for.")
-    ] = None,
-    kind: Annotated[
-        str | None, typer.Option(help="Like `exchange`, `administration` or `writer`.")
-    ] = None,
+    since: asked.Since = None,
+    until: asked.Until = None,
+    client: asked.Client = None,
+    subject: asked.Subject = None,
+    subject_issuer: asked.SubjectIssuer = None,
+    actor: asked.Actor = None,
+    actor_issuer: asked.ActorIssuer = None,
+    target: asked.Target = None,
+    outcome: asked.Outcome = None,
+    reason: asked.Why = None,
+    txn: asked.Txn = None,
+    jti: asked.Jti = None,
+    parent: asked.Parent = None,
+    kind: asked.Kind = None,
+    request_id: asked.RequestId = None,
+    action: asked.Action = None,
+    timezone: asked.Zone = None,
     record_integrity: Annotated[
         bool,
         typer.Option(
@@ -131,33 +122,37 @@ def export(
     Persons are found by name with the audit key, and stand in the file as pseudonyms unless you
     say `--open`.
     """
+    given = {
+        "since": since,
+        "until": until,
+        "tz": timezone,
+        "client": client,
+        "subject": subject,
+        "subject_issuer": subject_issuer,
+        "actor": actor,
+        "actor_issuer": actor_issuer,
+        "target": target,
+        "outcome": outcome,
+        "reason": reason,
+        "txn": txn,
+        "jti": jti,
+        "parent": parent,
+        "kind": kind,
+        "request_id": request_id,
+        "action": action,
+    }
     with told():
-        asked = _Asked(
+        wanted = _Wanted(
             output,
             _parse_out(out, output),
-            Filter(
-                since=parse_moment("--since", since),
-                until=parse_moment("--until", until),
-                client=client,
-                subject=subject,
-                subject_issuer=subject_issuer,
-                actor=actor,
-                actor_issuer=actor_issuer,
-                target=target,
-                outcome=outcome,
-                reason=reason,
-                txn=txn,
-                jti=parse_jti(jti),
-                parent=parent,
-                kind=kind,
-            ),
+            asked.parse_asked(given).wanted,
             record_integrity,
             opened,
             find_vault(config, database_url, key_file),
         )
-        _check(asked)
-        with find_database(config, database_url) as url, _explained(asked):
-            asyncio.run(_export(url, asked))
+        _check(wanted)
+        with find_database(config, database_url) as url, _explained(wanted):
+            asyncio.run(_export(url, wanted))
 
 
 def _parse_out(out: str, output: ExportFormat) -> Path | None:
@@ -171,33 +166,27 @@ def _parse_out(out: str, output: ExportFormat) -> Path | None:
     return path
 
 
-def _check(asked: _Asked) -> None:
-    wanted = asked.wanted
-    if wanted.since is not None and wanted.until is not None and wanted.since >= wanted.until:
-        raise Unclear("--since: this is not before --until, so nothing is between them")
-    filters = sorted(
-        f"--{one.name.replace('_', '-')}"
-        for one in fields(wanted)
-        if one.name not in {"since", "until"} and getattr(wanted, one.name) is not None
-    )
-    if asked.format is ExportFormat.NATIVE and filters:
+def _check(wanted: _Wanted) -> None:
+    named = describe_filter(wanted.filter).keys() - {"since", "until"}
+    filters = sorted(option_of(name) for name in named)
+    if wanted.format is ExportFormat.NATIVE and filters:
         raise Unclear(
             f"{filters[0]}: --format native has whole batches, or nothing could be proven of it;"
             " leave it out, or take another format"
         )
-    if asked.opened and asked.format is ExportFormat.NATIVE:
+    if wanted.opened and wanted.format is ExportFormat.NATIVE:
         raise Unclear(
             "--open: --format native has records as they were hashed, or nothing could be proven of"
             " them; take another format"
         )
-    if asked.opened and asked.vault is None:
+    if wanted.opened and wanted.vault is None:
         raise Unclear("--open: takes the audit key; name it with --key-file")
-    if asked.integrity and asked.format is not ExportFormat.OCSF:
+    if wanted.integrity and wanted.format is not ExportFormat.OCSF:
         raise Unclear("--record-integrity: this is a profile of --format ocsf")
 
 
 @contextmanager
-def _explained(asked: _Asked) -> Iterator[None]:
+def _explained(wanted: _Wanted) -> Iterator[None]:
     """Tell whatever ends an export early as what it is about."""
     try:
         yield
@@ -208,18 +197,18 @@ def _explained(asked: _Asked) -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise Unclear("--out: whoever reads it stopped before the end") from None
     except OSError as error:
-        where = "standard output" if asked.out is None else str(asked.out)
+        where = "standard output" if wanted.out is None else str(wanted.out)
         raise Unclear(f"--out: {where} cannot be written ({error.strerror})") from None
 
 
-async def _export(url: str, asked: _Asked) -> None:
+async def _export(url: str, wanted: _Wanted) -> None:
     console = build_console(stderr=True)
     async with open_reader(url) as database:
-        details = describe_filter(asked.wanted) | {
-            "format": asked.format.value,
-            "names": asked.opened,
+        details = describe_filter(wanted.filter) | {
+            "format": wanted.format.value,
+            "names": wanted.opened,
         }
-        await record_look(database, "audit.export", details, asked.vault)
+        await record_look(database, "audit.export", details, wanted.vault)
         with (
             Progress(
                 TextColumn("exporting"),
@@ -228,32 +217,32 @@ async def _export(url: str, asked: _Asked) -> None:
                 console=console,
                 transient=True,
                 # Both on one terminal would be drawn over each other.
-                disable=not console.is_terminal or (asked.out is None and sys.stdout.isatty()),
+                disable=not console.is_terminal or (wanted.out is None and sys.stdout.isatty()),
             ) as progress,
-            open_output(asked.out) as file,
+            open_output(wanted.out) as file,
         ):
-            unit = "batches" if asked.format is ExportFormat.NATIVE else "rows"
+            unit = "batches" if wanted.format is ExportFormat.NATIVE else "rows"
             task = progress.add_task("", total=None, unit=unit)
 
             def advance(done: int, total: int | None = None) -> None:
                 progress.update(task, completed=done, total=total)
 
-            if asked.format is ExportFormat.NATIVE:
-                said = await _export_native(database, asked, file, advance)
+            if wanted.format is ExportFormat.NATIVE:
+                said = await _export_native(database, wanted, file, advance)
             else:
-                said = await _export_rows(database, asked, file, advance)
+                said = await _export_rows(database, wanted, file, advance)
     console.print(Text.assemble(("✓ ", "good"), said))
 
 
 async def _export_native(
-    database: Database, asked: _Asked, file: BinaryIO, advance: Callable[[int, int], None]
+    database: Database, wanted: _Wanted, file: BinaryIO, advance: Callable[[int, int], None]
 ) -> str:
     async with read_snapshot(database) as connection:
         window = await load_window(
             connection,
             lambda note: parse_checkpoint(note).origin,
-            since=asked.wanted.since,
-            until=asked.wanted.until,
+            since=wanted.filter.since,
+            until=wanted.filter.until,
             at=datetime.now(UTC),
         )
         footer = await write_window(connection, window, file.write, progress=advance)
@@ -265,31 +254,31 @@ async def _export_native(
 
 
 async def _export_rows(
-    database: Database, asked: _Asked, file: BinaryIO, advance: Callable[[int], None]
+    database: Database, wanted: _Wanted, file: BinaryIO, advance: Callable[[int], None]
 ) -> str:
-    rows = _build_rows(asked, file)
+    rows = _build_rows(wanted, file)
     async with AsyncExitStack() as stack:
         enrichers: list[Enricher] = []
-        if asked.integrity:
+        if wanted.integrity:
             connection = await stack.enter_async_context(read_snapshot(database))
             enrichers.append(Places(connection, await _find_head(connection)).enrich)
-        reader = RecordReader(database, asked.vault)
-        if asked.wanted.names_somebody:
+        reader = RecordReader(database, wanted.vault)
+        if wanted.filter.names_somebody:
             await reader.require_fit()
-        if asked.opened:
+        if wanted.opened:
             enrichers.append(opening(reader.open_all))
-        pseudonym = None if asked.vault is None else asked.vault.pseudonym
-        found = find_rows(database, asked.wanted, pseudonym=pseudonym)
+        pseudonym = None if wanted.vault is None else wanted.vault.pseudonym
+        found = find_rows(database, wanted.filter, pseudonym=pseudonym)
         count = await write_rows(found, rows, enrichers=enrichers, progress=advance)
     return f"{count:,} rows"
 
 
-def _build_rows(asked: _Asked, file: BinaryIO) -> Rows:
-    match asked.format:
+def _build_rows(wanted: _Wanted, file: BinaryIO) -> Rows:
+    match wanted.format:
         case ExportFormat.CSV:
-            return CommaRows(file, opened=asked.opened)
+            return CommaRows(file, opened=wanted.opened)
         case ExportFormat.PARQUET:
-            return ParquetRows(file, opened=asked.opened)
+            return ParquetRows(file, opened=wanted.opened)
         case _:
             return EventRows(file, product_version=version("token-exchange-broker"))
 

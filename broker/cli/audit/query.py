@@ -5,17 +5,25 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Annotated, Final
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
 
 import orjson
 import typer
+from rich.text import Text
 
 from broker.audit.access import describe_filter
 from broker.audit.event import canonical_json
 from broker.audit.export.columns import plain_columns
-from broker.audit.query import Filter, find_rows
+from broker.audit.export.commas import CommaRows
+from broker.audit.export.rows import opening, write_rows
+from broker.audit.page import CursorRejected, Position, parse_cursor, position_of, render_cursor
+from broker.audit.query import find_rows
 from broker.audit.reader import RecordReader
 from broker.audit.vault import Vault
+from broker.cli.audit import asked
+from broker.cli.audit.asked import parse_asked
+from broker.cli.audit.place import load_cursor_key
 from broker.cli.audit.source import (
     Config,
     DatabaseUrl,
@@ -24,62 +32,75 @@ from broker.cli.audit.source import (
     find_database,
     find_vault,
     open_reader,
-    parse_jti,
-    parse_moment,
     record_look,
     told,
 )
 from broker.cli.audit_tables import print_rows
 from broker.cli.console import build_console
-from broker.cli.options import ListFormat
+from broker.cli.options import RowFormat
+from broker.explorer.question import Question
 
 QUERY_HELP: Final = (
     "Exit codes: **0** asked and answered, **2** could not look.\n\n"
     "Example: `broker audit query --subject alice --since 24h --outcome issued`"
 )
 _SHOWN: Final = 100  # rows of a table, unless ``--limit`` says otherwise
+_READABLE: Final = 10_000  # rows of a table, which is held as a whole
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    question: Question
+    limit: int | None
+    output: RowFormat
+    opened: bool
+    vault: Vault | None  # of whoever holds the audit key
+    after: Position | None
 
 
 def query(
-    since: Annotated[
-        str | None, typer.Option(help="From then on: `24h` ago, or `2026-11-24T12:00:00Z`.")
-    ] = None,
-    until: Annotated[str | None, typer.Option(help="Before then.")] = None,
-    client: Annotated[str | None, typer.Option(help="The client that asked.")] = None,
-    subject: Annotated[str | None, typer.Option(help="On whose behalf: its `sub`.")] = None,
-    subject_issuer: Annotated[str | None, typer.Option(help="The `iss` of that.")] = None,
-    actor: Annotated[
-        str | None, typer.Option(help="Who acted, anywhere in the chain: its `sub`.")
-    ] = None,
-    actor_issuer: Annotated[str | None, typer.Option(help="The `iss` of that.")] = None,
-    target: Annotated[str | None, typer.Option(help="Name of the target.")] = None,
-    outcome: Annotated[str | None, typer.Option(help="`issued`, `refused` or `done`.")] = None,
-    reason: Annotated[
-        str | None, typer.Option(help="Why it was refused, like `policy.scope_not_granted`.")
-    ] = None,
-    txn: Annotated[
-        str | None, typer.Option(help="Everything that began with one exchange.")
-    ] = None,
-    jti: Annotated[str | None, typer.Option(help="The one token.")] = None,
-    parent: Annotated[
-        str | None, typer.Option(help="What the token with this `jti` was exchanged for.")
-    ] = None,
-    kind: Annotated[
-        str | None, typer.Option(help="`exchange`, `refusals`, `administration` or `writer`.")
-    ] = None,
-    request_id: Annotated[str | None, typer.Option(help="As answered in X-Request-Id.")] = None,
+    since: asked.Since = None,
+    until: asked.Until = None,
+    client: asked.Client = None,
+    subject: asked.Subject = None,
+    subject_issuer: asked.SubjectIssuer = None,
+    actor: asked.Actor = None,
+    actor_issuer: asked.ActorIssuer = None,
+    target: asked.Target = None,
+    outcome: asked.Outcome = None,
+    reason: asked.Why = None,
+    txn: asked.Txn = None,
+    jti: asked.Jti = None,
+    parent: asked.Parent = None,
+    kind: asked.Kind = None,
+    request_id: asked.RequestId = None,
+    action: asked.Action = None,
+    timezone: asked.Zone = None,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, help="Rows at most; absent: 100 as a table, else everything."),
+        typer.Option(
+            min=1,
+            max=1_000_000_000,
+            help="Rows at most; absent: 100 as a table, else everything.",
+        ),
+    ] = None,
+    after: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CURSOR",
+            help="Go on where the same query ended, as it said.",
+            show_default=False,
+        ),
     ] = None,
     output: Annotated[
-        ListFormat, typer.Option("--format", help="How to print it.")
-    ] = ListFormat.TABLE,
+        RowFormat, typer.Option("--format", help="How to print it.")
+    ] = RowFormat.TABLE,
     opened: Annotated[
         bool,
         typer.Option(
             "--open",
-            help="With `json` and `jsonl`: what is personal in plain. Such a line has no leaf.",
+            help="With `json`, `jsonl` and `csv`: what is personal in plain. Such a line has no"
+            " leaf.",
         ),
     ] = False,
     config: Config = None,
@@ -90,71 +111,138 @@ def query(
 
     Persons are found and shown by name with the audit key, and as pseudonyms without it. As `json`
     and `jsonl` the whole records are printed, byte for byte as they were hashed: the SHA-256 of a
-    zero byte and such a line is the row's leaf.
+    zero byte and such a line is the row's leaf. `csv` is safe to open in a spreadsheet.
+
+    Where there is more, it says with which `--after` to go on, also once newer rows were added.
     """
+    given = {
+        "since": since,
+        "until": until,
+        "tz": timezone,
+        "client": client,
+        "subject": subject,
+        "subject_issuer": subject_issuer,
+        "actor": actor,
+        "actor_issuer": actor_issuer,
+        "target": target,
+        "outcome": outcome,
+        "reason": reason,
+        "txn": txn,
+        "jti": jti,
+        "parent": parent,
+        "kind": kind,
+        "request_id": request_id,
+        "action": action,
+    }
     with told():
-        wanted = Filter(
-            since=parse_moment("--since", since),
-            until=parse_moment("--until", until),
-            client=client,
-            subject=subject,
-            subject_issuer=subject_issuer,
-            actor=actor,
-            actor_issuer=actor_issuer,
-            target=target,
-            outcome=outcome,
-            reason=reason,
-            txn=txn,
-            jti=parse_jti(jti),
-            parent=parent,
-            kind=kind,
-            request_id=request_id,
-        )
+        question = parse_asked(given)
         vault = find_vault(config, database_url, key_file)
-        if opened and vault is None:
-            raise Unclear("--open: takes the audit key; name it with --key-file")
+        _check(limit, output, vault, opened=opened)
+        place = None if after is None else _parse_after(after, question, vault)
+        wanted = _Query(question, limit, output, opened, vault, place)
         with find_database(config, database_url) as url:
             try:
-                asyncio.run(_query(url, vault, wanted, limit, output, opened=opened))
+                asyncio.run(_answer(url, wanted))
             except BrokenPipeError:
                 # Who reads has seen enough. What is still buffered must not fail at the exit.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-async def _query(
-    url: str,
-    vault: Vault | None,
-    wanted: Filter,
-    limit: int | None,
-    output: ListFormat,
-    *,
-    opened: bool,
-) -> None:
-    pseudonym = None if vault is None else vault.pseudonym
+def _check(limit: int | None, output: RowFormat, vault: Vault | None, *, opened: bool) -> None:
+    if opened and vault is None:
+        raise Unclear("--open: takes the audit key; name it with --key-file")
+    if output is RowFormat.TABLE and (limit or 0) > _READABLE:
+        raise Unclear(
+            f"--limit: nobody reads a table of more than {_READABLE:,} rows; say --format jsonl"
+        )
+
+
+def _parse_after(after: str, question: Question, vault: Vault | None) -> Position:
+    try:
+        return parse_cursor(after, load_cursor_key(vault), question.context)
+    except CursorRejected:
+        raise Unclear(
+            "--after: that is no cursor, or one of another query or somebody else; leave it out to"
+            " begin with the newest"
+        ) from None
+
+
+class _Page:
+    """Rows up to a limit; afterwards it is known where they end, and whether there are more."""
+
+    def __init__(self, found: AsyncIterator[dict[str, Any]], most: int | None) -> None:
+        self._found = found
+        self._most = most
+        self.count = 0
+        self.last: Position | None = None
+        self.more = False
+
+    async def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
+        async for row in self._found:
+            if self.count == self._most:
+                self.more = True
+                return
+            self.count += 1
+            self.last = position_of(row)
+            yield row
+
+
+async def _answer(url: str, query: _Query) -> None:
+    wanted, vault = query.question.wanted, query.vault
+    table = query.output is RowFormat.TABLE
     async with open_reader(url) as database:
         reader = RecordReader(database, vault)
         if wanted.names_somebody:
             await reader.require_fit()
-        names = vault is not None and (opened or output is ListFormat.TABLE)
-        details = describe_filter(wanted) | {"format": output.value, "names": names}
-        await record_look(database, "audit.query", details, vault)
-        if output is ListFormat.TABLE:
-            most = limit or _SHOWN
+        names = vault is not None and (query.opened or table)
+        most = query.limit or (_SHOWN if table else None)
+        asked = {"format": query.output.value, "names": names, "most": most}
+        await record_look(database, "audit.query", describe_filter(wanted) | asked, vault)
+        found = find_rows(
+            database,
+            wanted,
             # One more than is shown, to know whether there is more.
-            found = find_rows(database, wanted, limit=most + 1, pseudonym=pseudonym)
-            rows = [row async for row in found]
-            shown = await reader.open_all([orjson.loads(row["record"]) for row in rows[:most]])
-            plain = [plain_columns(row, record) for row, record in zip(rows, shown, strict=False)]
-            print_rows(plain, build_console(), more=len(rows) > most)
-            return
+            limit=None if most is None else most + 1,
+            pseudonym=None if vault is None else vault.pseudonym,
+            after=query.after,
+        )
         # Closed here, whoever stops reading: a generator that is left behind outlives its database.
-        async with aclosing(find_rows(database, wanted, limit=limit, pseudonym=pseudonym)) as found:
-            records: AsyncIterator[str] = (row["record"] async for row in found)
-            if opened:
-                records = (
-                    canonical_json(record).decode() async for record in reader.open_each(records)
-                )
-            await (_print_json if output is ListFormat.JSON else _print_jsonl)(records)
+        async with aclosing(found):
+            page = _Page(found, most)
+            await _print(page, reader, query)
+    _print_end(page, query)
+
+
+async def _print(page: _Page, reader: RecordReader, query: _Query) -> None:
+    match query.output:
+        case RowFormat.TABLE:
+            await _print_table(page, reader, query)
+        case RowFormat.CSV:
+            enrichers = [opening(reader.open_all)] if query.opened else []
+            rows = CommaRows(sys.stdout.buffer, opened=query.opened)
+            await write_rows(aiter(page), rows, enrichers=enrichers)
+            sys.stdout.buffer.flush()
+        case _:
+            records = _records(page, reader, opened=query.opened)
+            await (_print_json if query.output is RowFormat.JSON else _print_jsonl)(records)
+
+
+async def _print_table(page: _Page, reader: RecordReader, query: _Query) -> None:
+    rows = [row async for row in page]
+    if rows:
+        shown = await reader.open_all([orjson.loads(row["record"]) for row in rows])
+        plain = [plain_columns(row, record) for row, record in zip(rows, shown, strict=True)]
+        print_rows(plain, build_console(), query.question.zone)
+
+
+async def _records(page: _Page, reader: RecordReader, *, opened: bool) -> AsyncIterator[str]:
+    raw: AsyncIterator[str] = (row["record"] async for row in page)
+    if not opened:
+        async for record in raw:
+            yield record
+        return
+    async for plain in reader.open_each(raw):
+        yield canonical_json(plain).decode()
 
 
 async def _print_jsonl(records: AsyncIterator[str]) -> None:
@@ -168,3 +256,28 @@ async def _print_json(records: AsyncIterator[str]) -> None:
         sys.stdout.write(f"{separator}\n{record}")
         separator = ","
     sys.stdout.write("[]\n" if separator == "[" else "\n]\n")
+
+
+def _print_end(page: _Page, query: _Query) -> None:
+    """Tell how many there were, and how to go on: beside what a program reads, not in it."""
+    table = query.output is RowFormat.TABLE
+    console = build_console(stderr=not table)
+    if table:
+        console.print(Text(_counted(page, query), "quiet"))
+    if page.more and page.last is not None:
+        try:
+            key = load_cursor_key(query.vault)
+        except Unclear:
+            return  # it was answered; to go on, ``--after`` will say what is missing
+        cursor = render_cursor(page.last, key, query.question.context)
+        # On one line, however narrow, so that it can be copied.
+        console.print(Text(f"more: the same with --after {cursor}"), soft_wrap=True)
+
+
+def _counted(page: _Page, query: _Query) -> str:
+    if not page.count:
+        return "Nothing more on record fits." if query.after else "Nothing on record fits."
+    if page.more:
+        which = "The next" if query.after else "The newest"
+        return f"{which} {page.count}; there are more."
+    return f"The last {page.count}." if query.after else f"{page.count} in all."

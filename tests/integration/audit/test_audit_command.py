@@ -48,7 +48,7 @@ def test_a_table_shows_the_newest_hundred(written):
     answer = audit("query", "--database-url", written.auditor_url)
 
     assert 0 == answer.returncode, answer.stderr
-    assert "The newest 100; there are more" in answer.stdout
+    assert "The newest 100; there are more." in answer.stdout
     assert "• n119" in answer.stdout
     assert "• n1\n" not in answer.stdout
 

@@ -270,7 +270,9 @@ def test_only_the_owner_reads_an_export(trail, folder):
         ),
         pytest.param(("csv", "--record-integrity"), "profile of --format ocsf", id="csv-integrity"),
         pytest.param(
-            ("csv", "--since", "2026-02-01", "--until", "2026-01-01"), "before", id="backwards"
+            ("csv", "--since", "2026-02-01", "--until", "2026-01-01"),
+            "--until: write a time after",
+            id="backwards",
         ),
         pytest.param(("csv", "--since", "yesterday"), "--since: write", id="no-time"),
         pytest.param(("csv", "--jti", "1"), "--jti", id="no-jti"),
