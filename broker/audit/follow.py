@@ -44,8 +44,12 @@ WHERE t.position >= $1 AND t.position < $2 ORDER BY t.position LIMIT $3
 """
 _ROWS: Final = (
     f"SELECT {', '.join(column.name for column in audit_event.columns)} FROM audit_event"  # noqa: S608 — names of columns
-    " WHERE writer = $1 AND seq >= $2 AND seq <= $3 ORDER BY seq LIMIT $4"
+    " WHERE writer = $1 AND seq >= $2 AND seq <= $3 AND at >= $4 AND at <= $5 ORDER BY seq LIMIT $6"
 )
+# A row is as old as its batch, but for a deadline of seconds. So only the partitions of then are
+# asked, unless rows are missing there.
+_AROUND: Final = timedelta(hours=1)
+_END: Final = datetime.fromisoformat("9999-01-01T00:00:00+00:00")
 
 Row = Mapping[str, Any]  # the columns of ``audit_event``
 
@@ -222,10 +226,15 @@ async def _load_rows(connection: Any, batches: Sequence[Batch]) -> Mapping[UUID,
             known[-1] = (known[-1][0], batch.last_seq)
         else:
             known.append((batch.first_seq, batch.last_seq))
+    times = [batch.at for batch in batches]
+    then = (min(times) - _AROUND, max(times) + _AROUND) if times else (_BEGINNING, _END)
     rows: dict[UUID, list[Row]] = {}
     for writer, spans in stretches.items():
         for first, last in spans:
-            found = await connection.fetch(_ROWS, writer, first, last, last - first + 1)
+            count = last - first + 1
+            found = await connection.fetch(_ROWS, writer, first, last, *then, count)
+            if len(found) < count:
+                found = await connection.fetch(_ROWS, writer, first, last, _BEGINNING, _END, count)
             rows.setdefault(writer, []).extend(dict(row) for row in found)
     return rows
 

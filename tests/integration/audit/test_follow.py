@@ -11,10 +11,18 @@ from hypothesis import strategies as st
 from broker.audit.follow import Follower, Gap, OtherLog
 from broker.audit.query import CannotRead
 from broker.db.engine import Database
-from tests.audit import now
+from tests.audit import now, running
 from tests.between import between
 from tests.fixtures.postgres import OneDatabase, execute, one_more
-from tests.retaining import FIRST, MIDNIGHT, ROWS, SECOND, retention, write_days
+from tests.retaining import (
+    FIRST,
+    MIDNIGHT,
+    ROWS,
+    SECOND,
+    at_midnight,
+    retention,
+    write_days,
+)
 from tests.sealing import as_superuser, seal_now, write_rows
 
 IN_ORDER = (
@@ -180,6 +188,19 @@ async def test_removed_rows_are_passed_over_under_their_tombstone(postgres, migr
         for row in one.rows
         if MIDNIGHT <= row["at"] < MIDNIGHT + timedelta(days=1)
     )
+    assert [] == [gap for one in chunks for gap in one.gaps]
+
+
+async def test_a_row_that_is_far_older_than_its_batch_comes(log, base):
+    """Ours: most rows are looked for where their batch is in time, and all are found."""
+    async with running(log) as writer:
+        await writer.append(at_midnight(0))
+    await seal_now(log)
+
+    chunks = await follow(log)
+
+    assert in_order(base) == rows_of(chunks)
+    assert MIDNIGHT in {row["at"] for one in chunks for row in one.rows}
     assert [] == [gap for one in chunks for gap in one.gaps]
 
 
