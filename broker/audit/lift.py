@@ -50,7 +50,7 @@ _counter = meter.create_counter(
 _waiting = meter.create_gauge(
     "broker.audit.access.waiting",
     unit="1",
-    description="Looks at the trail that this process has seen and not brought in yet; at most 200.",
+    description="Looks at the trail that this process saw and has not brought in yet; at most 200.",
 )
 
 
