@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from broker.app.detecting import Detecting
 from broker.app.parts import Parts, settled
 from broker.app.place import ALONE, PATIENCE, Place
 from broker.app.proxying import Proxying, build_proxy_listener
@@ -126,6 +127,7 @@ class Broker:
         self._siblings = None if place.folder is None else Siblings(telemetry, place, place.folder)
         self._sealing = Sealing(settings, self.database, self._shared.tls)
         self._streaming = Streaming(settings.audit.streams, url, self._vault, utc_now)
+        self._detecting = Detecting(settings.audit.alerts, url, self.trail, utc_now)
         self._wired: Wired | None = None
         self._stop = asyncio.Event()
         self._ending = asyncio.Event()  # the last to stop: the audit writer
@@ -204,6 +206,7 @@ class Broker:
         self._parts.spawn(self._proxying.run(self._stop), "proxy")
         self._parts.spawn(self._sealing.run(self._stop), "sealing")
         self._parts.spawn(self._streaming.run(self._stop), "streaming")
+        self._parts.spawn(self._detecting.run(self._stop), "detecting")
         self._parts.spawn(Lifter(self.database, self.trail.record).run(self._stop), "access")
         self._put_in_force(wired)
         if self._siblings is not None:
@@ -301,6 +304,7 @@ class Broker:
             "ready": self.readiness().ready,
             "sealing": self._sealing.describe(),
             "streaming": self._streaming.describe(),
+            "detecting": self._detecting.describe(),
             "issuers": [
                 {
                     "issuer": status.issuer,

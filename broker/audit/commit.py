@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from broker.audit.budget import RefusalBudget
+from broker.audit.detect.alert import Alert, build_alert
 from broker.audit.event import Event
 from broker.audit.outcome import (
     build_administration,
@@ -152,6 +153,13 @@ class AuditTrail:
                 vault=self._vault,
             )
         )
+
+    async def record_alert(self, alert: Alert) -> None:
+        """Return once it is durable what a rule has found, under the alert's own id.
+
+        Raises ``CommitRejected``: ``audit.unavailable``.
+        """
+        await self._append(build_alert(alert, at=self._clock()))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Record the counted refusals once an interval, and a last time at the end.

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from broker.settings.alerts import Alerts
 from broker.settings.problems import Problem
 from broker.settings.sections import Rate, Section
 from broker.settings.streams import AuditStream
@@ -82,6 +83,7 @@ class Audit(Section):
     checkpoints: Checkpoints = Field(
         Checkpoints(), description="How the trail is sealed, and where the signed heads of it go."
     )
+    alerts: Alerts = Field(Alerts(), description="What is looked for in the trail as it grows.")
     streams: tuple[AuditStream, ...] = Field(
         (), max_length=8, description="Receivers that the trail is brought to as it grows."
     )

@@ -3,7 +3,7 @@
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -20,6 +20,7 @@ _NAMES: dict[Any, str] = {
     int: "whole number",
     float: "number",
     bool: "true or false",
+    datetime: "time",
     timedelta: "duration",
     Path: "path",
     dict: "mapping",

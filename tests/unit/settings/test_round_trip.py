@@ -1,6 +1,6 @@
 """Every configuration object keeps every field: nothing is dropped between file and value."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,32 @@ FULL: dict[str, Any] = {
                 "retain": "30d",
             },
             "witnesses": [{"url": "https://witness.test/log", "vkey": "witness.test+01+AA=="}],
+        },
+        "alerts": {
+            "enabled": False,
+            "rules": {
+                "client_rate": {"enabled": False, "minimum": 1, "factor": 1.5},
+                "new_pair": {"enabled": False, "minimum": 1, "factor": 1.5},
+                "probing": {"enabled": False, "minimum": 1, "factor": 1.5},
+                "replay": {"enabled": False, "threshold": "9/30m"},
+                "deep_chain": {"enabled": False, "depth": 2},
+                "use_after_revocation": {"enabled": False, "threshold": "9/30m"},
+                "widening": {"enabled": False, "new": 2},
+            },
+            "suppress": [
+                {
+                    "rule": "probing",
+                    "client": "scanner",
+                    "until": "2027-01-31T00:00:00Z",
+                    "why": "the yearly test",
+                },
+                {
+                    "rule": "replay",
+                    "issuer": "https://idp.test",
+                    "until": "2027-02-28T00:00:00Z",
+                    "why": "it is mended by then",
+                },
+            ],
         },
         "streams": [
             {
@@ -210,6 +236,8 @@ def written(value: Any) -> Any:  # noqa: PLR0911 — a case for each kind of val
             return REFERENCES.get(value.get_secret_value(), value.get_secret_value())
         case timedelta():
             return render_duration(value)
+        case datetime():
+            return value.isoformat().replace("+00:00", "Z")
         case Path() | IPv4Network() | IPv6Network():
             return str(value)
         case tuple():
