@@ -5,6 +5,7 @@ import typer
 from broker.cli.audit.check_proof import CHECK_PROOF_HELP, check_proof_file
 from broker.cli.audit.erase import ERASE_HELP, erase_person
 from broker.cli.audit.export import EXPORT_HELP, export
+from broker.cli.audit.filters import FILTERS_HELP, filters
 from broker.cli.audit.key import PUBLIC_KEY_HELP, public_key
 from broker.cli.audit.prove import PROVE_HELP, prove
 from broker.cli.audit.query import QUERY_HELP, query
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 # In the order in which ``--help`` lists them. Each module explains its own command.
 app.command("query", epilog=QUERY_HELP)(query)
+app.command("filters", epilog=FILTERS_HELP)(filters)
 app.command("show", epilog=SHOW_HELP)(show)
 app.command("ui", epilog=UI_HELP)(ui)
 app.command("verify", epilog=VERIFY_HELP)(verify)

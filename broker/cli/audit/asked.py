@@ -47,6 +47,7 @@ Action = Annotated[
     str | None, typer.Option(help="What was administered, like `key.activate` or `audit.query`.")
 ]
 
+FIELDS: Final = frozenset({*question.FILTERS, question.ZONE})
 _OPTIONS: Final = {question.ZONE: "--timezone"}
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
@@ -21,7 +21,7 @@ from broker.audit.page import CursorRejected, Position, parse_cursor, position_o
 from broker.audit.query import find_rows
 from broker.audit.reader import RecordReader
 from broker.audit.vault import Vault
-from broker.cli.audit import asked
+from broker.cli.audit import asked, saved
 from broker.cli.audit.asked import parse_asked
 from broker.cli.audit.place import load_cursor_key
 from broker.cli.audit.source import (
@@ -92,6 +92,24 @@ def query(
             show_default=False,
         ),
     ] = None,
+    use: Annotated[
+        str | None,
+        typer.Option(
+            "--saved",
+            metavar="NAME",
+            help="What was saved as that; what you say besides goes before it.",
+            show_default=False,
+        ),
+    ] = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            "--save",
+            metavar="NAME",
+            help="Save what you look for, for `--saved`; `24h` stays a day ago.",
+            show_default=False,
+        ),
+    ] = None,
     output: Annotated[
         RowFormat, typer.Option("--format", help="How to print it.")
     ] = RowFormat.TABLE,
@@ -135,17 +153,24 @@ def query(
         "action": action,
     }
     with told():
-        question = parse_asked(given)
+        question = parse_asked(_with_saved(given, use))
         vault = find_vault(config, database_url, key_file)
         _check(limit, output, vault, opened=opened)
         place = None if after is None else _parse_after(after, question, vault)
         wanted = _Query(question, limit, output, opened, vault, place)
+        if keep is not None:
+            saved.save(keep, question.given)
         with find_database(config, database_url) as url:
             try:
                 asyncio.run(_answer(url, wanted))
             except BrokenPipeError:
                 # Who reads has seen enough. What is still buffered must not fail at the exit.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _with_saved(given: Mapping[str, str | None], name: str | None) -> Mapping[str, str | None]:
+    said = {field: value for field, value in given.items() if value is not None}
+    return said if name is None else {**saved.find_saved(name), **said}
 
 
 def _check(limit: int | None, output: RowFormat, vault: Vault | None, *, opened: bool) -> None:
