@@ -55,7 +55,10 @@ QUESTIONS: dict[str, Question] = {
     "an actor, 24 hours": lambda row: (Filter(actor=row["actors"][0], **_day(row)), None),
     "a target, 24 hours": lambda row: (Filter(target=row["targets"][0], **_day(row)), None),
     "an actor": lambda row: (Filter(actor=row["actors"][0]), None),
-    "an actor that there is not": lambda _: (Filter(actor="nobody"), None),
+    "an actor that there is not, 24 hours": lambda row: (
+        Filter(actor="nobody", **_day(row)),
+        None,
+    ),
     "refusals": lambda _: (Filter(outcome="refused"), None),
     "refusals, 24 hours": lambda row: (Filter(outcome="refused", **_day(row)), None),
     "a transaction": lambda row: (Filter(txn=row["txn"]), None),
