@@ -25,7 +25,7 @@ def filters(
     ] = None,
     output: ListOutput = ListFormat.TABLE,
 ) -> None:
-    """List the questions that `broker audit query --save` has saved for you, or delete one.
+    """List the questions that you saved with `--save` of `broker audit query`, or delete one.
 
     They are in `token-exchange-broker/filters.json` of your configuration folder
     (`XDG_CONFIG_HOME`), which nobody else may read.
