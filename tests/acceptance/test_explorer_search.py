@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from tests.audit import VAULT
 from tests.browser.story import EVERYDAY
-from tests.exploring import links_of, rows_of, text_of
+from tests.exploring import exploring, links_of, rows_of, text_of
 
 
 async def test_a_search_shows_what_fits_the_newest_first(visitor, told):
@@ -94,6 +95,18 @@ async def test_a_place_in_the_pages_is_of_its_search_alone(visitor, fault):
 
     assert (400, []) == (answer.status_code, rows_of(answer))
     assert "this place in the pages is of another search" in text_of(answer)
+
+
+@pytest.mark.parametrize(("vault", "status"), [(VAULT, 200), (None, 400)], ids=["key", "none"])
+async def test_a_link_to_older_rows_is_for_who_has_the_audit_key(visitor, told, vault, status):
+    """A colleague's explorer has the same key then; without it a place is of one explorer."""
+    page = await visitor.get("/?client=batch")
+    onward = next(link for link in links_of(page) if "after=" in link)
+    async with exploring(told.database, vault=vault) as colleague:
+        theirs = await colleague.get(onward)
+    expected = rows_of(await visitor.get(onward)) if vault else []
+
+    assert (status, expected) == (theirs.status_code, rows_of(theirs))
 
 
 async def test_injections_are_values(visitor):
