@@ -52,8 +52,8 @@ class DetectionHealth:
         _alerts.add(1, labels)
         if not suppressed:
             _log.warning(
-                "alert: %s: %d %s, where more than %.0f is far off",
-                *(alert.rule, alert.observed, alert.meaning, alert.threshold),
+                "alert: %s: %d %s; usual are %.0f, the threshold is %.0f",
+                *(alert.rule, alert.observed, alert.meaning, alert.expected, alert.threshold),
                 extra={
                     "rule": alert.rule,
                     "severity": alert.severity,

@@ -2,7 +2,9 @@
 
 import typer
 
+from broker.cli.audit.alerts import ALERTS_HELP, alerts
 from broker.cli.audit.check_proof import CHECK_PROOF_HELP, check_proof_file
+from broker.cli.audit.detect import DETECT_HELP, detect
 from broker.cli.audit.erase import ERASE_HELP, erase_person
 from broker.cli.audit.export import EXPORT_HELP, export
 from broker.cli.audit.filters import FILTERS_HELP, filters
@@ -31,6 +33,8 @@ app.command("prove", epilog=PROVE_HELP)(prove)
 app.command("check-proof", epilog=CHECK_PROOF_HELP)(check_proof_file)
 app.command("export", epilog=EXPORT_HELP)(export)
 app.command("stream", epilog=STREAM_HELP)(stream)
+app.command("alerts", epilog=ALERTS_HELP)(alerts)
+app.command("detect", epilog=DETECT_HELP)(detect)
 app.command("retain", epilog=RETAIN_HELP)(retain)
 app.command("erase", epilog=ERASE_HELP)(erase_person)
 app.command("seal", epilog=SEAL_HELP)(seal)

@@ -2,22 +2,13 @@
 
 import asyncio
 import json
-from dataclasses import dataclass, field
-from functools import partial
 
 import pytest
 
-from broker.audit.cursor import StoredCursor
-from broker.audit.detect.detection import NAME, Detection
-from broker.audit.detect.engine import Engine, Found
-from broker.audit.detect.past import Past
-from broker.audit.follow import Follower
-from broker.audit.outcome import build_refused
 from broker.db.engine import Database
 from broker.errors import CommitRejected, Reason
-from broker.settings.alerts import Alerts
-from tests.audit import attempt, new_id, new_vault, running
-from tests.builders import BROKER
+from tests.audit import attempt
+from tests.detecting import Heard, alerts, build_detection, look, replay
 from tests.fixtures.postgres import execute
 from tests.looking import running_trail
 from tests.sealing import seal_now, write_rows
@@ -32,84 +23,6 @@ async def database(fresh):
     await look(opened)
     yield opened
     await opened.aclose()
-
-
-@dataclass
-class Heard:
-    """Remembers what it was told."""
-
-    found_: list[Found] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
-    waited: asyncio.Event = field(default_factory=asyncio.Event)
-    told: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def found(self, found):
-        self.found_.append(found)
-        self.told.set()
-
-    def failed(self, text):
-        self.faults.append(text)
-
-    def waits(self):
-        self.waited.set()
-
-    def idle(self):
-        """Note nothing."""
-
-    def primes(self):
-        """Note nothing."""
-
-    def seen(self, chunk):
-        """Note nothing."""
-
-    def missing(self, gap):
-        """Note nothing."""
-
-
-def build(database, record, **settings):
-    follower = Follower(database, most=3)
-    heard = settings.pop("heard", None) or Heard()
-    return Detection(
-        follower=follower,
-        cursor=StoredCursor(database, NAME),
-        past=Past(database, follower),
-        build_engine=partial(Engine, Alerts.model_validate(settings)),
-        record=record,
-        health=heard,
-        look=0.02,
-        rest=0,
-    )
-
-
-async def look(database, **settings):
-    """Look through what is sealed now; who was told of what."""
-    heard = Heard()
-    async with running_trail(database) as trail:
-        made = build(database, trail.record_alert, heard=heard, **settings)
-        await made.watch(asyncio.Event(), once=True)
-    return [(one.alert.rule, one.suppressed is not None) for one in heard.found_]
-
-
-async def replay(database, count=3):
-    """Have it on record that a client presents one token again and again."""
-    async with running(database) as writer:
-        for _ in range(count):
-            made = attempt(id=new_id())
-            reason = Reason.SUBJECT_TOKEN_REPLAYED
-            ids = {"id": new_id(), "issuer": BROKER, "vault": new_vault()}
-            await writer.append(build_refused(made, reason, **ids))
-    await seal_now(database)
-
-
-def alerts(made):
-    """The alerts on record: what, of whom, and the record."""
-    rows = execute(
-        made.auditor_url,
-        "SELECT id, action, client, record FROM audit_event WHERE kind = 'alert' ORDER BY at",
-    )
-    return [
-        (str(row["id"]), row["action"], row["client"], json.loads(row["record"])) for row in rows
-    ]
 
 
 async def test_an_alert_is_a_row_of_the_trail(database, fresh):
@@ -152,7 +65,7 @@ async def test_who_dies_after_the_row_does_not_leave_it_twice(database, fresh):
             raise CommitRejected(Reason.AUDIT_UNAVAILABLE)
 
         with pytest.raises(CommitRejected):
-            await build(database, dying).watch(asyncio.Event(), once=True)
+            await build_detection(database, dying).watch(asyncio.Event(), once=True)
 
     assert [] == await look(database)
     assert 1 == len(await asyncio.to_thread(alerts, fresh))
@@ -166,7 +79,7 @@ async def test_who_dies_before_the_row_leaves_it_to_the_next(database, fresh):
         raise CommitRejected(Reason.AUDIT_UNAVAILABLE)
 
     with pytest.raises(CommitRejected):
-        await build(database, dying).watch(asyncio.Event(), once=True)
+        await build_detection(database, dying).watch(asyncio.Event(), once=True)
 
     assert [("replay", False)] == await look(database)
     assert 1 == len(await asyncio.to_thread(alerts, fresh))
@@ -199,7 +112,7 @@ async def test_of_several_brokers_one_looks(database, fresh):
     heard = [Heard(told=told), Heard(told=told)]
     async with running_trail(database) as trail, asyncio.TaskGroup() as group:
         for one in heard:
-            group.create_task(build(database, trail.record_alert, heard=one).run(stop))
+            group.create_task(build_detection(database, trail.record_alert, heard=one).run(stop))
         waits = [asyncio.create_task(one.waited.wait()) for one in heard]
         _, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for one in pending:
@@ -224,7 +137,7 @@ async def test_a_failure_is_told_and_ends_nothing(database):
                 raise CommitRejected(Reason.AUDIT_UNAVAILABLE)
             await trail.record_alert(alert)
 
-        group.create_task(build(database, failing, heard=heard).run(stop))
+        group.create_task(build_detection(database, failing, heard=heard).run(stop))
         await told.wait()
         stop.set()
 
