@@ -20,7 +20,7 @@ run: .venv/run .tools/opa ## start everything, show exchanges, keep serving; ARG
 	@exec .venv/bin/broker dev $(ARGS)
 
 ## Develop
-test: .venv/dev .tools/opa .tools/compose-spec.json .tools/oauth-clients/made .tools/softhsm/made .tools/redis/made .tools/chromium ## every check of the project and the whole suite; ARGS go to pytest
+test: .venv/dev .tools/opa .tools/compose-spec.json .tools/oauth-clients/made .tools/softhsm/made .tools/redis/made .tools/object-store/made .tools/chromium ## every check of the project and the whole suite; ARGS go to pytest
 	@exec scripts/check all $(ARGS)
 
 lint: .venv/dev .tools/opa ## format, lint, types, direction of imports, generated pages
@@ -101,6 +101,10 @@ clean: ## remove what was installed and made, the development database too
 # Likewise: a server of the Redis protocol, for tokens that processes share.
 .tools/redis/made: scripts/install_redis.py scripts/install_softhsm.py | .venv/run
 	@-.venv/bin/python -m scripts.install_redis && mkdir -p .tools/redis && touch $@
+
+# Likewise: an S3-compatible store with object lock, for checkpoints. A build of about a minute.
+.tools/object-store/made: scripts/install_object_store.py scripts/install_oauth_clients.py | .tools/opa
+	@-.venv/bin/python -m scripts.install_object_store && touch $@
 
 # Likewise: a PKCS#11 token in software, for keys that never leave one.
 .tools/softhsm/made: scripts/install_softhsm.py | .venv/run

@@ -22,6 +22,7 @@ class Bucket:
     objects: dict[str, bytes] = field(default_factory=dict)
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     failing: str | None = None  # an error code, for every request
+    mode: str = "COMPLIANCE"  # of the lock that it puts on what it gets
     port: int = 0
 
     @property
@@ -41,10 +42,13 @@ class Bucket:
         key = unquote(parts.path).removeprefix("/checkpoints-bucket").lstrip("/")
         if method == "GET" and not key:
             return 200, self._list(parse_qs(parts.query))
+        known = key in self.objects
+        if method == "GET" and parts.query == "retention":
+            lock = f"<Mode>{self.mode}</Mode>" if known else ""
+            return 200, f'<?xml version="1.0"?><Retention>{lock}</Retention>'.encode()
         if method == "GET":
-            known = key in self.objects
             return (200, self.objects[key]) if known else (404, ERROR.format("NoSuchKey").encode())
-        if key in self.objects and headers.get("if-none-match") == "*":
+        if known and headers.get("if-none-match") == "*":
             return 412, ERROR.format("PreconditionFailed").encode()
         self.objects[key] = body
         return 200, b""

@@ -7,6 +7,7 @@ pytest_plugins = [
     "tests.fixtures.opa",
     "tests.fixtures.softhsm",
     "tests.fixtures.redis",
+    "tests.fixtures.object_store",
     "tests.fixtures.http",
 ]
 

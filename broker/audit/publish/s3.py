@@ -2,7 +2,8 @@
 
 One object a checkpoint, named by its size with leading zeros, so that names are in the order of
 the log. It is written only where none of that name is (``If-None-Match: *``), and locked in the
-mode in which its owner has no way around it either (``COMPLIANCE``).
+mode in which its owner has no way around it either (``COMPLIANCE``). That the store has locked it
+is looked at once, and wherever an object is there already: some keep what they refuse to lock.
 
 Credentials are found as every tool for it finds them: environment, shared file, or the machine's
 own role. The library is imported where it is used: most brokers have no object store.
@@ -31,6 +32,7 @@ _READ: Final = 5  # seconds
 _WITHIN: Final = 20.0  # seconds for one request, with looking for credentials
 _COMPARED: Final = 20  # objects beyond what is known to have arrived; a crash leaves one at most
 _DIGITS: Final = 20
+_MODE: Final = "COMPLIANCE"
 _NAME: Final = re.compile(rf"[0-9]{{{_DIGITS}}}")
 
 
@@ -45,6 +47,7 @@ class ObjectSink:
         self._thread = ThreadPoolExecutor(
             1, "checkpoint-s3"
         )  # the library waits, so it has its own
+        self._locks = False  # as far as was seen
 
     async def examine(self, outbox: Outbox) -> None:
         """Compare objects that are newer than the cursor with the database.
@@ -60,9 +63,12 @@ class ObjectSink:
         count = 0
         while due := await outbox.due(await outbox.cursor(self.name), patience):
             for each in due:
-                if not await self._do(partial(self._put, each)):
-                    key = self._key(each.size)
+                key = self._key(each.size)
+                new = await self._do(partial(self._put, each))
+                if not new:
                     await self._compare(outbox, key, await self._do(partial(self._read, key)))
+                if not (new and self._locks):
+                    await self._do(partial(self._require_lock, key))
                 await outbox.advance(self.name, each.size)
                 count += 1
         return count
@@ -145,7 +151,7 @@ class ObjectSink:
                 # Required with object lock: what arrived is what was sent. It protects nothing.
                 ContentMD5=base64.b64encode(md5(body, usedforsecurity=False).digest()).decode(),
                 IfNoneMatch="*",
-                ObjectLockMode="COMPLIANCE",
+                ObjectLockMode=_MODE,
                 ObjectLockRetainUntilDate=datetime.now(UTC) + self._store.retain,
             )
         except ClientError as error:
@@ -153,6 +159,21 @@ class ObjectSink:
                 return False
             raise
         return True
+
+    def _require_lock(self, key: str) -> None:
+        from botocore.exceptions import ClientError  # noqa: PLC0415 — large
+
+        where = {"Bucket": self._store.bucket, "Key": key}
+        try:
+            lock = self._client.get_object_retention(**where).get("Retention", {}).get("Mode")
+        except ClientError as error:
+            lock = _code_of(error)
+        if lock != _MODE:
+            raise SinkUnavailable(
+                f"{self._store.bucket}/{key} is not seen to be locked ({lock}): the bucket has to"
+                " be made with object lock, and the credentials need s3:GetObjectRetention"
+            )
+        self._locks = True
 
     def _read(self, key: str) -> str:
         answer = self._client.get_object(Bucket=self._store.bucket, Key=key)

@@ -1,6 +1,7 @@
 """Checkpoints in an object store: the client's half of the contract, against recorded requests.
 
-No real store answers here: ``tests/buckets.py`` says what this shows, and what it does not.
+No real store answers here: ``tests/buckets.py`` says what this shows, and what it does not. One
+does in ``test_publish_s3_served.py``.
 """
 
 from datetime import timedelta
@@ -89,4 +90,18 @@ async def test_s3_client_contract_a_refusal_is_told_by_its_code(log, in_bucket, 
     assert "a-secret" not in str(caught.value)
 
     bucket.failing = None
+    assert 3 == await in_bucket.catch_up(Outbox(log), AT_ONCE)
+
+
+@pytest.mark.parametrize("mode", ["GOVERNANCE", ""])
+async def test_s3_client_contract_a_store_that_does_not_lock_is_no_place(
+    log, in_bucket, bucket, mode
+):
+    """Ours: one that takes the words and does nothing; also for what is there already."""
+    bucket.mode = mode
+    for _ in range(2):
+        with pytest.raises(SinkUnavailable, match="has to be made with object lock"):
+            await in_bucket.catch_up(Outbox(log), AT_ONCE)
+
+    bucket.mode = "COMPLIANCE"
     assert 3 == await in_bucket.catch_up(Outbox(log), AT_ONCE)
