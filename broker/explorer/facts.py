@@ -42,10 +42,33 @@ def decision_facts(record: Mapping[str, Any], personal: Mapping[str, Any]) -> It
         ("Obligations", decision.get("obligations")),
         ("Revocation", record.get("revocation")),
         ("Counted", record.get("counts")),
-        ("Details", record.get("details")),
+        *_alert_facts(record),
     ):
         if value is not None and value not in ([], {}, ""):
             yield label, bounded(_listed(value), _LONGEST)
+
+
+def _alert_facts(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield what an alert says, number by number; of any other row its details as they are."""
+    details = record.get("details")
+    if record.get("kind") != "alert" or not isinstance(details, Mapping):
+        yield "Details", details
+        return
+    yield "Rule", record.get("rule")
+    yield "Severity", record.get("severity")
+    seen = [details.get("observed"), details.get("meaning")]
+    yield "Seen", " ".join(_shown(one) for one in seen if one is not None)
+    for name, label in (
+        ("expected", "Usual"),
+        ("threshold", "Threshold"),
+        ("since", "Counted since"),
+        ("until", "Counted until"),
+        ("issuer", "Issuer"),
+        ("subject", "Subject"),
+        ("asked", "New to it"),
+        ("evidence", "Rows"),
+    ):
+        yield label, details.get(name)
 
 
 def party_facts(record: Mapping[str, Any], personal: Mapping[str, Any]) -> Iterator[Fact]:

@@ -21,6 +21,7 @@ from uuid import UUID
 
 from broker.audit.event import canonical_json
 from broker.audit.head import Head
+from broker.audit.members import find_text
 from broker.errors import PUBLIC, Reason
 
 VERSION: Final = "1.8.0"
@@ -184,13 +185,33 @@ def _finding(record: Mapping[str, Any]) -> dict[str, Any]:
         "status_id": 1,
         "status": "New",
         "is_alert": True,
+        "message": _found(record),
         "finding_info": {
             "uid": record["id"],
             "title": rule,
+            "desc": _found(record),
+            "first_seen_time": _moment(record, "since"),
+            "last_seen_time": _moment(record, "until"),
             "created_time": _milliseconds(record["at"]),
             "analytic": {"name": rule, "type_id": 1, "type": "Rule"},
         },
     }
+
+
+def _found(record: Mapping[str, Any]) -> str | None:
+    details = record.get("details")
+    if not isinstance(details, dict) or "observed" not in details:
+        return None
+    who = (record.get("client") or {}).get("id") or "somebody who did not authenticate"
+    return (
+        f"{who}: {details['observed']} {details.get('meaning')}; usual are"
+        f" {details.get('expected')}, the threshold is {details.get('threshold')}"
+    )
+
+
+def _moment(record: Mapping[str, Any], name: str) -> int | None:
+    found = find_text(record, "details", name)
+    return None if found is None else _milliseconds(found)
 
 
 def _done(record: Mapping[str, Any]) -> dict[str, Any]:

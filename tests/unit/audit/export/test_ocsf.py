@@ -9,8 +9,8 @@ from uuid import UUID
 import pytest
 from jsonschema import Draft202012Validator
 
-from broker.audit.event import VERSION as RECORD_VERSION
-from broker.audit.event import build_event, canonical_json
+from broker.audit.detect.alert import Alert, build_alert
+from broker.audit.event import canonical_json
 from broker.audit.export.ocsf import INTEGRITY_VERSION, VERSION, Place, build_ocsf
 from broker.audit.head import Head
 from broker.audit.outcome import (
@@ -95,9 +95,23 @@ def hits():
 
 
 def alert():
-    record = {"version": RECORD_VERSION, "kind": "alert", "id": new_id(), "outcome": "done"}
-    record |= {"at": "2026-01-02T03:04:05.000000Z", "rule": "new-client", "severity": "high"}
-    return record_of(build_event(record | {"numbers": {"seen": 3}}))
+    at = now()
+    found = Alert(
+        *(
+            "replay",
+            "svc-a",
+            "https://idp.test",
+            None,
+            at,
+            at,
+            3,
+            0,
+            3,
+            "what is for one use came again",
+        ),
+        evidence=(new_id(), new_id()),
+    )
+    return record_of(build_alert(found, at=at))
 
 
 def writer(action):
@@ -268,3 +282,14 @@ def test_record_integrity_names_the_leaf_and_its_chain():
     )
     log = {"batch": 3, "position": 5, "size": 9, "root": HEAD.root.hex()}
     assert log == event["unmapped"]["log"]
+
+
+def test_an_alert_is_a_finding_with_its_numbers_and_rows():
+    """Whoever reads it in a SIEM sees what was found, and which rows to ask for."""
+    record = alert()
+    made = build_ocsf(record, product_version="1")
+    said = "svc-a: 3 used again; usual are 0, the threshold is 3"
+
+    assert (2004, "High", said) == (made["class_uid"], made["severity"], made["message"])
+    assert ("replay", said) == (made["finding_info"]["title"], made["finding_info"]["desc"])
+    assert record["details"]["evidence"] == made["unmapped"]["details"]["evidence"]
