@@ -288,7 +288,7 @@ def test_an_alert_is_a_finding_with_its_numbers_and_rows():
     """Whoever reads it in a SIEM sees what was found, and which rows to ask for."""
     record = alert()
     made = build_ocsf(record, product_version="1")
-    said = "svc-a: 3 used again; usual are 0, the threshold is 3"
+    said = "svc-a: 3 what is for one use came again; usual are 0, the threshold is 3"
 
     assert (2004, "High", said) == (made["class_uid"], made["severity"], made["message"])
     assert ("replay", said) == (made["finding_info"]["title"], made["finding_info"]["desc"])
