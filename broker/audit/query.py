@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -10,12 +10,14 @@ from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from broker.audit.page import Position
+from broker.audit.uuid7 import time_of_uuid7
 from broker.db.durability import NotDurable
 from broker.db.engine import DATABASE_ERRORS, Database
 from broker.db.tables import audit_event
 
 Pseudonym = Callable[[str], str]
 _CHUNK = 500  # rows held at a time
+_AROUND = timedelta(hours=1)
 _EQUAL = (
     *("client", "subject_issuer", "outcome", "reason", "txn", "parent", "kind"),
     *("request_id", "action"),
@@ -94,7 +96,7 @@ def build_query(
     columns = audit_event.c
     query = (
         select(audit_event)
-        .where(*_conditions(wanted, pseudonym), *_behind(after))
+        .where(*_conditions(wanted, pseudonym), *_implied(wanted), *_behind(after))
         .order_by(columns.at.desc(), columns.writer, columns.seq.desc())
     )
     return query if limit is None else query.limit(limit)
@@ -138,6 +140,27 @@ def _conditions(wanted: Filter, pseudonym: Pseudonym | None) -> list[ColumnEleme
     if wanted.jti is not None:
         conditions.append(columns.id == UUID(wanted.jti))
     return conditions
+
+
+def _implied(wanted: Filter) -> list[ColumnElement[bool]]:
+    """Return what holds of every row that fits anyway, and leads to an index."""
+    columns = audit_event.c
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.reason is not None:
+        # Nothing that was issued has one.
+        conditions.append(columns.outcome != "issued")
+    if (made := _time_in(wanted.request_id)) is not None:
+        conditions += [columns.at > made - _AROUND, columns.at < made + _AROUND]
+    return conditions
+
+
+def _time_in(request_id: str | None) -> datetime | None:
+    """Return when an id of ours was made; the rows of that request are not of another hour."""
+    try:
+        ours = request_id is not None and UUID(request_id).version == 7
+    except ValueError:
+        return None
+    return time_of_uuid7(str(UUID(request_id))) if ours else None
 
 
 def _names(name: str, pseudonym: Pseudonym | None) -> list[str]:

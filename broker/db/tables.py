@@ -74,6 +74,7 @@ audit_event = Table(
     Index(None, "client", text("at DESC"), postgresql_where=text("client IS NOT NULL")),
     Index(None, "txn", postgresql_where=text("txn IS NOT NULL")),
     Index(None, "parent", postgresql_where=text("parent IS NOT NULL")),
+    Index("ix_audit_event_parties", "actors", "targets", postgresql_using="gin"),
     Index(
         "ix_audit_event_unissued",
         "outcome",

@@ -1,6 +1,7 @@
 """The chain of migrations: it makes the tables of the code, up and down, one run at a time."""
 
 import ast
+import asyncio
 import re
 import subprocess
 import sys
@@ -295,5 +296,35 @@ def test_a_trail_with_rows_gets_its_indexes_beside_the_traffic(fresh):
     migrate(fresh.owner_url)
 
     assert expected == [tuple(row) for row in execute(fresh.owner_url, INDEXED)]
-    assert 9 == len(expected)
+    assert 10 == len(expected)
     assert {True} == {valid for _, _, valid in expected}
+
+
+BUILDING = """
+SELECT query FROM pg_stat_activity
+WHERE datname = $1 AND wait_event = 'virtualxid' AND query LIKE 'CREATE INDEX CONCURRENTLY%'
+  AND now() - query_start > interval '3.2 s'
+"""
+
+
+async def test_indexes_wait_for_whoever_reads_the_trail(fresh):
+    """An export takes longer than a lock may be waited for; nothing of the traffic waits here."""
+    downgrade(fresh.owner_url, "0006")
+    await write_row(fresh.app_url)
+    reader = await asyncpg.connect(fresh.auditor_url)
+    watcher = await asyncpg.connect(fresh.superuser_url)
+    reading = reader.transaction(isolation="repeatable_read")
+    await reading.start()
+    await reader.fetchval("SELECT count(*) FROM audit_event")
+    migrating = asyncio.create_task(asyncio.to_thread(migrate, fresh.owner_url))
+    while not migrating.done() and not await watcher.fetch(  # noqa: ASYNC110 — it has no event
+        BUILDING, fresh.name
+    ):
+        await asyncio.sleep(0.05)
+    await write_row(fresh.app_url)
+    await reading.rollback()
+    applied = await migrating
+    await reader.close()
+    await watcher.close()
+
+    assert "0007" == applied[0]

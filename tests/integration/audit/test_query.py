@@ -97,6 +97,20 @@ async def test_what_is_named_must_be_as_it_says(written, wanted, names):
     assert names == await found(written, wanted)
 
 
+async def test_a_request_is_found_by_the_id_that_it_was_answered(postgres, migrated):
+    """Which says when it was made, so that rows of other days are not read; never of another."""
+    with one_more(postgres, migrated.name) as made:
+        database = Database(made.app_url)
+        one, other = attempt(id=new_id()), attempt(id=new_id())
+        async with running(database) as writer:
+            for each in (one, other):
+                await writer.append(build_issued(each, signed_token(each), issuer=ISSUER))
+        rows = [row async for row in find_rows(database, Filter(request_id=one.id))]
+        await database.aclose()
+
+    assert [one.id] == [row["request_id"] for row in rows]
+
+
 @pytest.mark.row("GHSA-r9w3-57w2-gch2")
 def test_no_value_is_part_of_the_statement():
     """GHSA-r9w3-57w2-gch2: whatever is asked, the text of the query is the same."""
