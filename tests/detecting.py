@@ -9,9 +9,9 @@ from typing import Any
 
 from broker.audit.cursor import StoredCursor
 from broker.audit.detect.alert import Alert
-from broker.audit.detect.detection import NAME, Detection
+from broker.audit.detect.detection import Detection
 from broker.audit.detect.engine import Engine, Found
-from broker.audit.detect.past import Past
+from broker.audit.detect.past import NAME, Past
 from broker.audit.follow import Followed, Follower, Gap
 from broker.audit.outcome import build_refused
 from broker.db.engine import Database

@@ -8,10 +8,10 @@ from typing import Final
 
 from broker.audit.commit import AuditTrail
 from broker.audit.cursor import StoredCursor
-from broker.audit.detect.detection import NAME, Detection
+from broker.audit.detect.detection import Detection
 from broker.audit.detect.engine import Engine
 from broker.audit.detect.health import DetectionHealth
-from broker.audit.detect.past import Past
+from broker.audit.detect.past import NAME, Past
 from broker.audit.follow import Follower
 from broker.db.engine import Database
 from broker.settings.alerts import Alerts

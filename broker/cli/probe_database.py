@@ -9,6 +9,7 @@ from typing import Final
 from broker.cli.findings import Finding, bad, good, warning
 from broker.cli.inspection import read_problems
 from broker.cli.probe_audit import probe_audit
+from broker.cli.probe_detect import probe_detect
 from broker.cli.probe_issuers import judge_skew
 from broker.cli.probe_trail import probe_trail
 from broker.db.embedded import EmbeddedPostgres
@@ -60,6 +61,7 @@ async def probe_database(settings: Settings) -> list[Finding]:
         findings += _judge_role(await examine_role(database))
         findings += await _keys(settings, database)
         findings += await probe_trail(settings, database)
+        findings += await probe_detect(settings, database)
         return [*findings, *await probe_audit(settings, database)]
 
 

@@ -1,11 +1,12 @@
 """Again and again: ``replay`` of what is for one use, and ``use_after_revocation``."""
 
 from collections import deque
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from broker.audit.detect.alert import MOST_EVIDENCE, Alert
-from broker.audit.detect.memory import CLIENTS, Recent
+from broker.audit.detect.memory import CLIENTS, Recent, moment, texts, whole
 from broker.audit.detect.sighting import DAY, Sighting
 from broker.errors import Reason
 from broker.settings.alerts import Replay
@@ -33,6 +34,17 @@ class _Times:
         self.rows: deque[str] = deque(maxlen=MOST_EVIDENCE)
         self.told = -1
 
+    def dump(self) -> list[Any]:
+        """Return it as plain values."""
+        return [[*self.seen], [*self.rows], self.told]
+
+    def restore(self, stored: Any) -> None:  # noqa: ANN401 — whatever stands there
+        """Be what these say. Raises ``TypeError`` or ``ValueError``."""
+        seen, rows, told = stored
+        self.seen.extend((moment(at), whole(count)) for at, count in seen)
+        self.rows.extend(texts(rows))
+        self.told = whole(told)
+
 
 class _Again:
     """So many in so long, however they fall on hours."""
@@ -50,6 +62,11 @@ class _Again:
         self._reasons: frozenset[str] = reasons
         self._meaning = meaning
         self._known: Recent[_Key, _Times] = Recent(_MOST, lambda: _Times(self._most))
+
+    @property
+    def parts(self) -> Mapping[str, Recent[Any, Any]]:
+        """What it remembers, by names."""
+        return {self._rule: self._known}
 
     def _find(self, seen: Sighting, *, subject: bool) -> Alert | None:
         count = sum(count for reason, count in seen.reasons if reason in self._reasons)

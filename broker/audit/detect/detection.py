@@ -26,7 +26,6 @@ from broker.audit.follow import Followed, Follower, Gap
 from broker.audit.query import CannotRead
 from broker.errors import CommitRejected
 
-NAME: Final = "detect"  # its place in the log is kept under this
 _LOOK: Final = 1.0  # seconds between two looks for what is new
 _BUSY: Final = 5.0  # seconds between two looks whether another process has gone
 _LONGEST_PAUSE: Final = 60.0  # seconds after a failure

@@ -2,7 +2,8 @@
 
 It asks no clock: what the time is, the rows say. The same rows give the same alerts. So do the
 same last ``LOOKBACK`` and what follows, unless more clients or subjects are about than it
-remembers (``broker.audit.detect.memory``).
+remembers (``broker.audit.detect.memory``). What it remembers is the same whatever the settings
+are: a rule that is off learns too, so that it knows what is usual when it is turned on.
 """
 
 from collections import OrderedDict
@@ -14,7 +15,7 @@ from typing import Any, Final, Protocol
 from broker.audit.detect.again import Replayed, UseAfterRevocation
 from broker.audit.detect.alert import Alert
 from broker.audit.detect.chains import DeepChains
-from broker.audit.detect.memory import DAYS
+from broker.audit.detect.memory import DAYS, Recent, texts
 from broker.audit.detect.pairs import NewPairs
 from broker.audit.detect.sighting import Sighting, sight
 from broker.audit.detect.surge import Rate, Refusals
@@ -24,10 +25,15 @@ from broker.settings.alerts import AlertRules, Alerts, Rule, Suppression
 # Whole days are compared, so one more; and rows of several writers are not quite in order.
 LOOKBACK: Final = timedelta(days=DAYS + 2)
 _MOST_TOLD: Final = 16_384
+_TOLD: Final = "told"  # ids, as a part of what is remembered
 
 
 class Watcher(Protocol):
     """A rule."""
+
+    @property
+    def parts(self) -> Mapping[str, Recent[Any, Any]]:
+        """What it remembers, by names that no other rule has."""
 
     def see(self, seen: Sighting) -> Alert | None:
         """Return the alert that this row makes."""
@@ -45,7 +51,9 @@ class Engine:
     """The rules that are enabled, and what they remember."""
 
     def __init__(self, settings: Alerts) -> None:
-        self._rules = _build_rules(settings.rules)
+        rules = _build_rules(settings.rules)
+        self._rules = [(watcher, rule.enabled) for rule, watcher in rules]
+        self._parts = {name: part for _, one in rules for name, part in one.parts.items()}
         self._suppress = settings.suppress
         self._told: OrderedDict[str, None] = OrderedDict()
 
@@ -53,13 +61,33 @@ class Engine:
         """Return what these rows show, each alert once."""
         return [found for row in rows for found in self._see(row)]
 
+    def dump(self) -> Iterator[tuple[str, Any]]:
+        """Yield what it remembers as plain values, a little each, under the name of its part."""
+        for id_ in self._told:
+            yield _TOLD, id_
+        for name, part in self._parts.items():
+            for one in part.dump():
+                yield name, one
+
+    def restore(self, name: str, stored: list[Any]) -> None:
+        """Remember some of what was dumped, in its order.
+
+        Raises ``TypeError`` or ``ValueError`` where it is none of that; then do not go on with it.
+        """
+        if name == _TOLD:
+            self._told.update(dict.fromkeys(texts(stored)))
+        elif name in self._parts:
+            self._parts[name].restore(stored)
+        else:
+            raise ValueError("no rule remembers this")
+
     def _see(self, row: Mapping[str, Any]) -> Iterator[Found]:
         seen = sight(row)
         if seen is None:
             return
-        for rule in self._rules:
+        for rule, enabled in self._rules:
             alert = rule.see(seen)
-            if alert is not None and self._is_new(alert.id):
+            if alert is not None and enabled and self._is_new(alert.id):
                 yield Found(alert, self._suppression(alert))
 
     def _is_new(self, id: str) -> bool:  # noqa: A002 — the column's name
@@ -78,8 +106,8 @@ class Engine:
         return None
 
 
-def _build_rules(settings: AlertRules) -> list[Watcher]:
-    rules: list[tuple[Rule, Watcher]] = [
+def _build_rules(settings: AlertRules) -> list[tuple[Rule, Watcher]]:
+    return [
         (settings.client_rate, Rate(settings.client_rate)),
         (settings.new_pair, NewPairs(settings.new_pair)),
         (settings.probing, Refusals(settings.probing)),
@@ -88,4 +116,3 @@ def _build_rules(settings: AlertRules) -> list[Watcher]:
         (settings.use_after_revocation, UseAfterRevocation(settings.use_after_revocation)),
         (settings.widening, Widened(settings.widening)),
     ]
-    return [watcher for rule, watcher in rules if rule.enabled]

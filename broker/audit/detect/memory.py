@@ -1,24 +1,39 @@
 """What rules remember: so many days and no more, of so many clients and no more.
 
 Nothing in it has an average without end. So whoever reads the last ``DAYS`` days of the trail
-knows what somebody knows who has read all of it, and a restart changes no alert.
+knows what somebody knows who has read all of it, and a restart changes no alert. That is long for
+a busy broker, so it can be kept as well (``broker.audit.detect.kept``): ``dump`` gives plain
+values, and ``restore`` takes them, or raises ``TypeError`` or ``ValueError``.
 """
 
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from datetime import datetime
 from math import sqrt
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 DAYS: Final = 14  # that a day is compared with
 CLIENTS: Final = 4096  # that are remembered; then the one that was quiet longest is forgotten
 SUBJECTS: Final = 100_000
 WARM: Final = 7  # days after which a client is known
 _HOURS: Final = 24
+_MOST: Final = 1 << 62  # in a cell
 _QUIET: Final = 0.25  # of its usual peak is nothing unusual at any hour
 
+
+class Remembered(Protocol):
+    """What is remembered of somebody."""
+
+    def dump(self) -> list[Any]:
+        """Return it as plain values."""
+
+    def restore(self, stored: Any) -> None:  # noqa: ANN401 — whatever stands there
+        """Be what these say. Raises ``TypeError`` or ``ValueError``."""
+
+
 _K = TypeVar("_K", bound=Hashable)
-_V = TypeVar("_V")
+_V = TypeVar("_V", bound=Remembered)
 
 
 class Recent(Generic[_K, _V]):
@@ -42,6 +57,46 @@ class Recent(Generic[_K, _V]):
             self._known.move_to_end(key)
         return found
 
+    def dump(self) -> Iterator[list[Any]]:
+        """Yield each, the one first that was used longest ago."""
+        for key, value in self._known.items():
+            yield [key, value.dump()]
+
+    def restore(self, stored: Iterable[Any]) -> None:
+        """Add each."""
+        for key, value in stored:
+            self[_read_key(key)].restore(value)
+
+
+def _read_key(stored: Any) -> Any:  # noqa: ANN401 — whatever stands there
+    if isinstance(stored, list):
+        return tuple(_read_key(one) for one in stored)
+    if stored is not None and not isinstance(stored, str):
+        raise TypeError("this is no key")
+    return stored
+
+
+def whole(stored: Any) -> int:  # noqa: ANN401 — whatever stands there
+    """Return a whole number."""
+    if type(stored) is not int:
+        raise TypeError("this is no number")
+    return stored
+
+
+def texts(stored: Any) -> list[str]:  # noqa: ANN401 — whatever stands there
+    """Return a list of texts."""
+    if not isinstance(stored, list) or not all(isinstance(one, str) for one in stored):
+        raise TypeError("these are no texts")
+    return stored
+
+
+def moment(stored: Any) -> datetime:  # noqa: ANN401 — whatever stands there
+    """Return a time with its offset."""
+    found = datetime.fromisoformat(stored)
+    if found.tzinfo is None:
+        raise ValueError("this is a time of nowhere")
+    return found
+
 
 class Cells:
     """A count for each of the last so many units of time, hours or days."""
@@ -49,7 +104,7 @@ class Cells:
     __slots__ = ("_cells", "latest")
 
     def __init__(self, length: int) -> None:
-        self._cells = array("L", bytes(array("L").itemsize * length))
+        self._cells = array("Q", bytes(8 * length))
         self.latest = -1
 
     def __getitem__(self, unit: int) -> int:
@@ -66,6 +121,18 @@ class Cells:
         self.latest = max(self.latest, unit)
         self._cells[unit % length] += count
         return self._cells[unit % length]
+
+    def dump(self) -> list[int]:
+        """Return it as plain values."""
+        return [self.latest, *self._cells]
+
+    def restore(self, stored: Any) -> None:  # noqa: ANN401 — whatever stands there
+        """Be what these say. Raises ``TypeError`` or ``ValueError``."""
+        latest, *cells = (whole(one) for one in stored)
+        if len(cells) != len(self._cells) or not all(0 <= one < _MOST for one in cells):
+            raise ValueError("these are other cells")
+        self.latest = latest
+        self._cells = array("Q", cells)
 
 
 class Hours(Cells):

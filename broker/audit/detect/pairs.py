@@ -5,11 +5,21 @@ What is told is a client that suddenly meets more of them than on any day of two
 """
 
 from collections import deque
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from broker.audit.detect.alert import MOST_EVIDENCE, Alert
-from broker.audit.detect.memory import CLIENTS, DAYS, SUBJECTS, Days, Recent, bound
+from broker.audit.detect.memory import (
+    CLIENTS,
+    DAYS,
+    SUBJECTS,
+    Days,
+    Recent,
+    bound,
+    texts,
+    whole,
+)
 from broker.audit.detect.sighting import DAY, Sighting
 from broker.settings.alerts import NewPair
 
@@ -19,13 +29,25 @@ _BITS: Final = (1 << DAYS + 1) - 1
 
 
 class _Client:
-    __slots__ = ("active", "name", "new", "rows", "told")
+    __slots__ = ("active", "new", "rows", "told")
 
     def __init__(self) -> None:
         self.active = Days()
         self.new = Days()
         self.told = -1
         self.rows: deque[str] = deque(maxlen=MOST_EVIDENCE)
+
+    def dump(self) -> list[Any]:
+        """Return it as plain values."""
+        return [self.active.dump(), self.new.dump(), self.told, [*self.rows]]
+
+    def restore(self, stored: Any) -> None:  # noqa: ANN401 — whatever stands there
+        """Be what these say. Raises ``TypeError`` or ``ValueError``."""
+        active, new, told, rows = stored
+        self.active.restore(active)
+        self.new.restore(new)
+        self.told = whole(told)
+        self.rows.extend(texts(rows))
 
 
 class _Subject:
@@ -50,6 +72,17 @@ class _Subject:
             del self.clients[oldest]
         return known, before != 0
 
+    def dump(self) -> list[Any]:
+        """Return it as plain values."""
+        return [self.day, *self.clients.items()]
+
+    def restore(self, stored: Any) -> None:  # noqa: ANN401 — whatever stands there
+        """Be what these say. Raises ``TypeError`` or ``ValueError``."""
+        day, *clients = stored
+        self.day = whole(day)
+        names = texts([name for name, _ in clients])
+        self.clients = dict(zip(names, (whole(days) for _, days in clients), strict=True))
+
     def _move(self, day: int) -> None:
         moved = min(day - self.day, DAYS + 1)
         self.day = day
@@ -70,6 +103,11 @@ class NewPairs:
         self._settings = settings
         self._clients: Recent[str, _Client] = Recent(CLIENTS, _Client)
         self._subjects: Recent[tuple[str | None, str], _Subject] = Recent(SUBJECTS, _Subject)
+
+    @property
+    def parts(self) -> Mapping[str, Recent[Any, Any]]:
+        """What it remembers, by names."""
+        return {"new_pair.clients": self._clients, "new_pair.subjects": self._subjects}
 
     def see(self, seen: Sighting) -> Alert | None:
         """Return the alert that this row makes."""

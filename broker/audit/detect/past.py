@@ -1,6 +1,7 @@
 """What is on record already: where the past begins that rules compare with, and which alerts."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -12,10 +13,18 @@ from broker.db.engine import DATABASE_ERRORS, Database
 
 _T = TypeVar("_T")
 
+NAME: Final = "detect"  # the place in the log is kept under this
 MOST: Final = 2_000_000  # batches that are read anew, however many a busy broker writes
 _AT: Final = """
 SELECT b.at FROM audit_tree AS t JOIN audit_batch AS b USING (writer, number)
 WHERE t.position < $1 ORDER BY t.position DESC LIMIT 1
+"""
+_UNSEEN: Final = """
+SELECT clock_timestamp() - b.at
+FROM audit_cursor AS c
+JOIN audit_tree AS t ON t.position = c.position
+JOIN audit_batch AS b USING (writer, number)
+WHERE c.name = $1
 """
 _KNOWN: Final = "SELECT id FROM audit_event WHERE id = ANY($1::uuid[]) AND kind = 'alert'"
 
@@ -55,3 +64,19 @@ class Past:
                 connection.terminate()
         except (NotDurable, *DATABASE_ERRORS) as error:
             raise CannotRead(reason_of(error)) from error
+
+
+async def find_unseen(database: Database) -> timedelta | None:
+    """Return how old the oldest sealed batch is that no rule has seen; None: there is none.
+
+    Also where nothing was looked through yet. Raises ``CannotRead``.
+    """
+    try:
+        connection = await database.connect()
+        try:
+            age: timedelta | None = await connection.fetchval(_UNSEEN, NAME)
+        finally:
+            connection.terminate()
+    except (NotDurable, *DATABASE_ERRORS) as error:
+        raise CannotRead(reason_of(error)) from error
+    return age

@@ -1,11 +1,12 @@
 """Far more than usual: ``client_rate`` of what a client asks, ``probing`` of what it is refused."""
 
 from collections import deque
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from broker.audit.detect.alert import MOST_EVIDENCE, Alert
-from broker.audit.detect.memory import CLIENTS, Hours, Recent, bound
+from broker.audit.detect.memory import CLIENTS, Hours, Recent, bound, texts, whole
 from broker.audit.detect.sighting import HOUR, Sighting
 from broker.settings.alerts import ClientRate, Probing
 
@@ -24,6 +25,17 @@ class _Client:
         self.told = -1  # the day of the last alert
         self.rows: deque[str] = deque(maxlen=MOST_EVIDENCE)
 
+    def dump(self) -> list[Any]:
+        """Return it as plain values."""
+        return [self.hours.dump(), self.told, [*self.rows]]
+
+    def restore(self, stored: Any) -> None:  # noqa: ANN401 — whatever stands there
+        """Be what these say. Raises ``TypeError`` or ``ValueError``."""
+        hours, told, rows = stored
+        self.hours.restore(hours)
+        self.told = whole(told)
+        self.rows.extend(texts(rows))
+
 
 class _Surge:
     """Counts by the client and the hour; those who did not authenticate are counted as one."""
@@ -38,6 +50,11 @@ class _Surge:
         self._settings = settings
         self._meaning = meaning
         self._clients: Recent[str | None, _Client] = Recent(CLIENTS, _Client)
+
+    @property
+    def parts(self) -> Mapping[str, Recent[Any, Any]]:
+        """What it remembers, by names."""
+        return {self._rule: self._clients}
 
     def _count(self, seen: Sighting, count: int, *, warm: bool) -> Alert | None:
         client = self._clients[seen.client]

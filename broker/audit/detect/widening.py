@@ -1,11 +1,12 @@
 """``widening``: a client that is known asks for scopes and targets that it never asked for."""
 
 from collections import OrderedDict, deque
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from broker.audit.detect.alert import MOST_EVIDENCE, Alert
-from broker.audit.detect.memory import CLIENTS, DAYS, Days, Recent
+from broker.audit.detect.memory import CLIENTS, DAYS, Days, Recent, texts, whole
 from broker.audit.detect.sighting import DAY, Sighting
 from broker.settings.alerts import Widening
 
@@ -36,6 +37,25 @@ class _Client:
             self.asked.popitem(last=False)
         return last is None or day - last > DAYS
 
+    def dump(self) -> list[Any]:
+        """Return it as plain values."""
+        asked = [*self.asked.items()]
+        return [
+            *(self.active.dump(), self.new.dump(), self.told),
+            *(asked, [*self.names], [*self.rows]),
+        ]
+
+    def restore(self, stored: Any) -> None:  # noqa: ANN401 — whatever stands there
+        """Be what these say. Raises ``TypeError`` or ``ValueError``."""
+        active, new, told, asked, names, rows = stored
+        self.active.restore(active)
+        self.new.restore(new)
+        self.told = whole(told)
+        known = texts([name for name, _ in asked])
+        self.asked.update(zip(known, (whole(day) for _, day in asked), strict=True))
+        self.names.extend(texts(names))
+        self.rows.extend(texts(rows))
+
 
 class Widened:
     """Counts by the client and the day."""
@@ -43,6 +63,11 @@ class Widened:
     def __init__(self, settings: Widening) -> None:
         self._least = settings.new
         self._clients: Recent[str, _Client] = Recent(CLIENTS, _Client)
+
+    @property
+    def parts(self) -> Mapping[str, Recent[Any, Any]]:
+        """What it remembers, by names."""
+        return {"widening": self._clients}
 
     def see(self, seen: Sighting) -> Alert | None:
         """Return the alert that this row makes."""

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+from datetime import timedelta
 
 import pytest
 
+from broker.audit.detect.past import find_unseen
 from broker.db.engine import Database
 from broker.errors import CommitRejected, Reason
 from tests.audit import attempt
@@ -143,3 +145,15 @@ async def test_a_failure_is_told_and_ends_nothing(database):
 
     assert 1 == len(heard.faults)
     assert 1 == len(heard.found_)
+
+
+async def test_what_nobody_has_seen_is_told_by_its_age(database):
+    """So that ``broker doctor`` says when nobody looks."""
+    before = await find_unseen(database)
+    await replay(database)
+    unseen = await find_unseen(database)
+    await look(database)
+
+    assert (None, None) == (before, await find_unseen(database))
+    assert unseen is not None
+    assert timedelta() < unseen < timedelta(minutes=5)
