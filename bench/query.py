@@ -55,14 +55,13 @@ QUESTIONS: dict[str, Question] = {
     "an actor, 24 hours": lambda row: (Filter(actor=row["actors"][0], **_day(row)), None),
     "a target, 24 hours": lambda row: (Filter(target=row["targets"][0], **_day(row)), None),
     "an actor": lambda row: (Filter(actor=row["actors"][0]), None),
-    "an actor that there is not, 24 hours": lambda row: (
-        Filter(actor="nobody", **_day(row)),
-        None,
-    ),
+    "an actor that there is not": lambda _: (Filter(actor="nobody"), None),
+    "a target that there is not": lambda _: (Filter(target="nobody"), None),
     "refusals": lambda _: (Filter(outcome="refused"), None),
     "refusals, 24 hours": lambda row: (Filter(outcome="refused", **_day(row)), None),
     "a transaction": lambda row: (Filter(txn=row["txn"]), None),
     "what a token was exchanged for": lambda row: (Filter(parent=row["parent"]), None),
+    "a request": lambda row: (Filter(request_id=row["request_id"]), None),
     "a row": lambda row: (Filter(jti=str(row["id"])), None),
     "nobody": lambda _: (Filter(subject="nobody"), None),
 }
