@@ -145,7 +145,7 @@ def describe_look(row: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     }
     if row["action"] in LOOKS:
         return row["action"], details
-    return UNKNOWN, details | {"action": row["action"]}
+    return UNKNOWN, details | {"claimed": row["action"]}
 
 
 def _parse(text: str) -> dict[str, Any]:

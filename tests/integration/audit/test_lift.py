@@ -122,7 +122,7 @@ async def test_only_looks_are_lifted_as_what_they_say_they_are(database, fresh, 
     (row,) = await asyncio.to_thread(lifted, fresh)
     assert ("audit.unknown", action, "broker_auditor") == (
         row["action"],
-        row["details"]["action"],
+        row["details"]["claimed"],
         row["details"]["role"],
     )
 

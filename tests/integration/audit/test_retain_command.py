@@ -9,7 +9,9 @@ import yaml
 from typer.testing import CliRunner
 
 from broker.audit.checkpoint import Checkpoint, sign_checkpoint
+from broker.audit.export.native import ExportedRow, read_native
 from broker.cli.audit import app
+from tests.audit import open_records
 from tests.fixtures.postgres import execute, one_more
 from tests.retaining import FIRST, ROWS, SECOND, TABLES, days_left, write_days
 from tests.sealing import KEYS
@@ -247,6 +249,28 @@ def test_persons_of_whom_no_row_is_left_are_forgotten_if_that_is_asked(old, conf
             "count"
         ]
     )
+
+
+def personal_in(file, made):
+    """What is personal in the records of a file, for whoever has the audit key."""
+    with file.open("rb") as lines:
+        rows = [one for one in read_native(lines) if isinstance(one, ExportedRow)]
+    records = open_records(made.auditor_url, [row.record.decode() for row in rows])
+    return [one["personal"] for one in records if "personal" in one]
+
+
+def test_files_of_persons_who_are_forgotten_verify_and_name_nobody(old, config):
+    """What is personal in them is gone as if each had been erased, and no hash has changed."""
+    assert 0 == retain(config, "--yes").exit_code
+    file = config.parent / "audit-retained" / f"audit-{FIRST}.jsonl"
+    named = personal_in(file, old)
+    age_keys(old)
+    assert 0 == retain(config, "--yes", "--forget-persons").exit_code
+
+    assert {"by": "somebody"} in named
+    assert [{"erased": True}] * len(named) == personal_in(file, old)
+    verified = CliRunner().invoke(app, ["verify", "--export", str(file)])
+    assert 0 == verified.exit_code, verified.stdout
 
 
 def test_nobody_is_forgotten_while_rows_of_unprepared_days_are_left(old, config):
