@@ -9,8 +9,10 @@ are enough (RFC 6749 §10.10).
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Final
 
+_CHANCE: Final = 10  # bytes, of which 74 bits are used
 _VERSION: Final = 0x7 << 76
 _VARIANT: Final = 0b10 << 62
 _LOW: Final = (1 << 62) - 1
@@ -18,8 +20,17 @@ _LOW: Final = (1 << 62) - 1
 
 def build_uuid7(clock: Callable[[], datetime]) -> str:
     """Return a new UUIDv7 for the time on ``clock``, in its canonical text."""
-    milliseconds = int(clock().timestamp() * 1000)
-    chance = int.from_bytes(os.urandom(10)) >> 6
+    return _compose(clock(), os.urandom(_CHANCE))
+
+
+def name_uuid7(at: datetime, name: str) -> str:
+    """Return the UUIDv7 of something that happened ``at``, always the same for the same name."""
+    return _compose(at, sha256(name.encode()).digest()[:_CHANCE])
+
+
+def _compose(at: datetime, bits: bytes) -> str:
+    milliseconds = int(at.timestamp() * 1000)
+    chance = int.from_bytes(bits) >> 6
     value = milliseconds << 80 | _VERSION | chance >> 62 << 64 | _VARIANT | chance & _LOW
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

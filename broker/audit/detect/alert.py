@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
-from uuid import UUID, uuid5
 
 from broker.audit.event import VERSION, Event, build_event, render_time
+from broker.audit.uuid7 import name_uuid7
 from broker.settings.alerts import RuleName
 
 MOST_EVIDENCE: Final = 8  # rows that an alert names
-_ALERTS: Final = UUID("5f0c7a51-9d55-5c0f-8f0e-6d2b1f0a4c3e")  # the name space of their ids
 
 SEVERITIES: Final[Mapping[RuleName, str]] = {
     "client_rate": "medium",
@@ -43,10 +42,11 @@ class Alert:
     @property
     def id(self) -> str:
         """Its id: one a rule, client, subject and day, however often it is looked for."""
-        day = self.at.astimezone(UTC).date().isoformat()
-        parts = (self.rule, self.client or "", self.issuer or "", self.subject or "", day)
-        # Each with its length, so that no two lists of parts are one text.
-        return str(uuid5(_ALERTS, "".join(f"{len(part)}:{part}" for part in parts)))
+        day = self.at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        parts = (self.rule, self.client or "", self.issuer or "", self.subject or "")
+        # Each with its length, so that no two lists of parts are one text. By its day an id sorts
+        # among those of all other rows.
+        return name_uuid7(day, "".join(f"{len(part)}:{part}" for part in parts))
 
     @property
     def severity(self) -> str:

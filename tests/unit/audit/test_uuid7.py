@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.audit.uuid7 import build_uuid7, time_of_uuid7
+from broker.audit.uuid7 import build_uuid7, name_uuid7, time_of_uuid7
 
 MANY = """
 from datetime import UTC, datetime
@@ -28,6 +28,20 @@ def test_an_id_is_a_version_7_of_its_time(at):
     assert "specified in RFC 4122" == made.variant
     assert int(at.timestamp() * 1000) == made.int >> 80
     assert abs((time_of_uuid7(str(made)) - at).total_seconds()) <= 0.001
+
+
+@given(
+    st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC)),  # noqa: DTZ001 — likewise
+    st.text(),
+)
+def test_a_named_id_is_of_its_time_and_always_the_same(at, name):
+    """What is found again is written once, and stands among the rows of its time."""
+    made = UUID(name_uuid7(at, name))
+
+    assert 7 == made.version
+    assert int(at.timestamp() * 1000) == made.int >> 80
+    assert made == UUID(name_uuid7(at, name))
+    assert made != UUID(name_uuid7(at, f"{name}."))
 
 
 @pytest.mark.row("OA-10-01")
