@@ -38,7 +38,13 @@ def audit(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
         check=False,
         capture_output=True,
         text=True,
-        env={"COLUMNS": "110", "PATH": "/usr/bin:/bin", **environment},
+        # No file of whoever runs the tests: nothing can be kept there.
+        env={
+            "COLUMNS": "110",
+            "PATH": "/usr/bin:/bin",
+            "XDG_STATE_HOME": "/dev/null",
+            **environment,
+        },
         timeout=60,
     )
 
