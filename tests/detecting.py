@@ -11,6 +11,7 @@ from broker.audit.cursor import StoredCursor
 from broker.audit.detect.alert import Alert
 from broker.audit.detect.detection import Detection
 from broker.audit.detect.engine import Engine, Found
+from broker.audit.detect.kept import Kept
 from broker.audit.detect.past import NAME, Past
 from broker.audit.follow import Followed, Follower, Gap
 from broker.audit.outcome import build_refused
@@ -30,6 +31,8 @@ class Heard:
 
     found_: list[Found] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    unkept_: list[str] = field(default_factory=list)
+    primed: int = 0
     waited: asyncio.Event = field(default_factory=asyncio.Event)
     told: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -47,7 +50,10 @@ class Heard:
         """Note nothing."""
 
     def primes(self) -> None:
-        """Note nothing."""
+        self.primed += 1
+
+    def unkept(self, text: str) -> None:
+        self.unkept_.append(text)
 
     def seen(self, chunk: Followed) -> None:
         """Note nothing."""
@@ -57,7 +63,10 @@ class Heard:
 
 
 def build_detection(
-    database: Database, record: Callable[[Alert], Awaitable[None]], **settings: Any
+    database: Database,
+    record: Callable[[Alert], Awaitable[None]],
+    keep: float = 0,
+    **settings: Any,
 ) -> Detection:
     """One that goes on at once."""
     follower = Follower(database, most=3)
@@ -66,11 +75,13 @@ def build_detection(
         follower=follower,
         cursor=StoredCursor(database, NAME),
         past=Past(database, follower),
+        kept=Kept(database, NAME),
         build_engine=partial(Engine, Alerts.model_validate(settings)),
         record=record,
         health=heard,
         look=0.02,
         rest=0,
+        keep=keep,
     )
 
 

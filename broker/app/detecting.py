@@ -11,6 +11,7 @@ from broker.audit.cursor import StoredCursor
 from broker.audit.detect.detection import Detection
 from broker.audit.detect.engine import Engine
 from broker.audit.detect.health import DetectionHealth
+from broker.audit.detect.kept import Kept
 from broker.audit.detect.past import NAME, Past
 from broker.audit.follow import Follower
 from broker.db.engine import Database
@@ -36,6 +37,7 @@ class Detecting:
             follower=follower,
             cursor=StoredCursor(self._database, NAME),
             past=Past(self._database, follower),
+            kept=Kept(self._database, NAME),
             build_engine=partial(Engine, settings),
             record=trail.record_alert,
             health=self._health,

@@ -161,6 +161,21 @@ audit_cursor = Table(
     CheckConstraint("position >= 0", "position"),
 )
 
+# What detection remembers at a place in the log; nobody relies on it.
+audit_memory = Table(
+    "audit_memory",
+    metadata,
+    Column("name", Text, nullable=False),
+    Column("piece", BigInteger, nullable=False),  # all of one name are of one place
+    Column("position", BigInteger, nullable=False),
+    Column("format", BigInteger, nullable=False),
+    Column("part", Text, nullable=False),
+    Column("content", BYTEA, nullable=False),  # JSON
+    Column("at", _time, nullable=False),
+    PrimaryKeyConstraint("name", "piece"),
+    CheckConstraint("position >= 0", "position"),
+)
+
 # What the personal part of records is encrypted under. To delete the keys of a person is to erase
 # what identifies that person in every record.
 audit_person_key = Table(

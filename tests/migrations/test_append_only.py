@@ -154,6 +154,7 @@ def test_the_broker_has_exactly_the_rights_that_it_uses(trail):
         ("broker_app", "audit_cosignature", "INSERT SELECT"),
         ("broker_app", "audit_cursor", "INSERT SELECT UPDATE"),
         ("broker_app", "audit_event", "INSERT SELECT"),
+        ("broker_app", "audit_memory", "DELETE INSERT SELECT"),
         ("broker_app", "audit_person_key", "DELETE INSERT SELECT"),
         ("broker_app", "audit_tree", "INSERT SELECT"),
         ("broker_app", "key_generation", "INSERT SELECT UPDATE"),

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from datetime import datetime
+from typing import Final
 
 from broker.audit.detect.engine import Found
 from broker.audit.follow import Followed, Gap
@@ -24,6 +25,7 @@ _failures = meter.create_counter(
     unit="1",
     description="Times that the trail could not be looked through; that is tried again.",
 )
+_PRIMING: Final = "reading what was usual"
 
 
 class DetectionHealth:
@@ -36,9 +38,15 @@ class DetectionHealth:
         self.state = "starting"  # what it does, for people
 
     def primes(self) -> None:
-        """Say that it learns what is usual."""
-        self.state = "reading what was usual"
-        _log.info("detection reads in the trail what was usual")
+        """Say that it learns what is usual, as long as it does."""
+        if self.state != _PRIMING:
+            self.state = _PRIMING
+            _log.info("detection reads in the trail what was usual")
+        self._tell_lag()
+
+    def unkept(self, text: str) -> None:
+        """Tell that the next one who takes over has to read the trail anew."""
+        _log.warning("what detection remembers is not kept: %s", text)
 
     def found(self, found: Found) -> None:
         """Count an alert, and tell of it once it is on record."""
