@@ -15,17 +15,19 @@ from typing import Any, Final, Protocol
 from broker.audit.detect.again import Replayed, UseAfterRevocation
 from broker.audit.detect.alert import Alert
 from broker.audit.detect.chains import DeepChains
-from broker.audit.detect.memory import DAYS, Recent, texts
+from broker.audit.detect.memory import DAYS, Recent, texts, whole
 from broker.audit.detect.pairs import NewPairs
 from broker.audit.detect.sighting import Sighting, sight
 from broker.audit.detect.surge import Rate, Refusals
 from broker.audit.detect.widening import Widened
-from broker.settings.alerts import AlertRules, Alerts, Rule, Suppression
+from broker.settings.alerts import AlertRules, Alerts, Rule
 
 # Whole days are compared, so one more; and rows of several writers are not quite in order.
 LOOKBACK: Final = timedelta(days=DAYS + 2)
 _MOST_TOLD: Final = 16_384
 _TOLD: Final = "told"  # ids, as a part of what is remembered
+_TODAY: Final = "today"
+MOST_A_DAY: Final = 16  # of a rule about a client: where an issuer is revoked, all its subjects are
 
 
 class Watcher(Protocol):
@@ -44,7 +46,30 @@ class Found:
     """An alert, and why it is not written if it is not."""
 
     alert: Alert
-    suppressed: Suppression | None = None
+    suppressed: str | None = None
+
+
+class _Today:
+    """How many alerts there were of a rule and a client."""
+
+    __slots__ = ("count", "day")
+
+    def __init__(self) -> None:
+        self.day = -1
+        self.count = 0
+
+    def add(self, day: int) -> int:
+        """Return how many there are on this day, with one more."""
+        self.day, self.count = day, self.count + 1 if day == self.day else 1
+        return self.count
+
+    def dump(self) -> list[int]:
+        """Return it as plain values."""
+        return [self.day, self.count]
+
+    def restore(self, stored: Any) -> None:  # noqa: ANN401 — whatever stands there
+        """Be what these say. Raises ``TypeError`` or ``ValueError``."""
+        self.day, self.count = (whole(one) for one in stored)
 
 
 class Engine:
@@ -56,6 +81,8 @@ class Engine:
         self._parts = {name: part for _, one in rules for name, part in one.parts.items()}
         self._suppress = settings.suppress
         self._told: OrderedDict[str, None] = OrderedDict()
+        self._today: Recent[tuple[str, str | None], _Today] = Recent(_MOST_TOLD, _Today)
+        self._parts[_TODAY] = self._today
 
     def feed(self, rows: Sequence[Mapping[str, Any]]) -> list[Found]:
         """Return what these rows show, each alert once."""
@@ -88,7 +115,7 @@ class Engine:
         for rule, enabled in self._rules:
             alert = rule.see(seen)
             if alert is not None and enabled and self._is_new(alert.id):
-                yield Found(alert, self._suppression(alert))
+                yield Found(alert, self._suppressed(alert) or self._excess(alert, seen.day))
 
     def _is_new(self, id: str) -> bool:  # noqa: A002 — the column's name
         if id in self._told:
@@ -98,11 +125,16 @@ class Engine:
             self._told.popitem(last=False)
         return True
 
-    def _suppression(self, alert: Alert) -> Suppression | None:
+    def _excess(self, alert: Alert, day: int) -> str | None:
+        if self._today[alert.rule, alert.client].add(day) > MOST_A_DAY:
+            return f"there are {MOST_A_DAY} of this rule and client on this day"
+        return None
+
+    def _suppressed(self, alert: Alert) -> str | None:
         for one in self._suppress:
             about = one.client == alert.client if one.client else one.issuer == alert.issuer
             if one.rule == alert.rule and about and alert.at < one.until:
-                return one
+                return one.why
         return None
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, Final
 
 import orjson
@@ -15,6 +16,7 @@ DAY: Final = 24 * HOUR
 _KINDS: Final = frozenset({"exchange", "introspection", "revocation", "refusals", "proxy"})
 _ASKS: Final = frozenset({"exchange", "proxy"})
 _MOST_ASKED: Final = 64
+_LONGEST: Final = 128  # characters of what is asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,4 +98,11 @@ def _asked(record: Mapping[str, Any]) -> tuple[str, ...]:
     asked += [f"target {one}" for one in find_texts(record, "asked", "audiences")]
     asked += [f"target {one}" for one in find_texts(record, "asked", "resources")]
     asked += [f"upstream {upstream}"] if upstream else []
-    return tuple(dict.fromkeys(asked))[:_MOST_ASKED]
+    return tuple(dict.fromkeys(_shorten(name) for name in asked))[:_MOST_ASKED]
+
+
+def _shorten(name: str) -> str:
+    # It is remembered for two weeks. Two that begin alike stay two.
+    if len(name) <= _LONGEST:
+        return name
+    return f"{name[:_LONGEST]}… {sha256(name.encode()).hexdigest()[:16]}"

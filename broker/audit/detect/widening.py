@@ -12,7 +12,6 @@ from broker.settings.alerts import Widening
 
 _MOST: Final = 512  # scopes and targets of a client
 _MOST_TOLD: Final = 16  # names that an alert has
-_LONGEST: Final = 128  # characters of one
 
 
 class _Client:
@@ -79,7 +78,7 @@ class Widened:
         if not new:
             return None
         counted = client.new.add(seen.day, len(new))
-        client.names.extend(name[:_LONGEST] for name in new)
+        client.names.extend(new)
         client.rows.append(seen.id)
         told = seen.day <= client.told
         if counted < self._least or told or not client.active.knows(seen.day):

@@ -125,7 +125,7 @@ def _describe(found: Found) -> dict[str, Any]:
     # As it would stand in the trail, but for when it was written there.
     record: dict[str, Any] = orjson.loads(build_alert(found.alert, at=found.alert.at).record)
     if found.suppressed is not None:
-        record["suppressed"] = found.suppressed.why
+        record["suppressed"] = found.suppressed
     return record
 
 

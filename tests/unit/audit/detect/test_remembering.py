@@ -7,6 +7,8 @@ from broker.audit.detect.engine import Engine
 from broker.settings.alerts import Alerts
 from tests.traffic import Traffic, attacks_on
 
+_OF_TOLD = {"told", "today"}  # what was told depends on what is looked for
+
 
 def build():
     return Engine(Alerts())
@@ -41,7 +43,7 @@ def test_what_is_remembered_is_the_same_whatever_the_rules_are():
     engines = [Engine(Alerts.model_validate({"rules": rules})) for rules in ({}, off)]
 
     assert [True, False] == [bool(engine.feed(rows)) for engine in engines]
-    first, second = ([one for one in engine.dump() if one[0] != "told"] for engine in engines)
+    first, second = ([one for one in engine.dump() if one[0] not in _OF_TOLD] for engine in engines)
     assert first == second
 
 

@@ -186,6 +186,15 @@ def test_a_client_that_asks_for_much_that_is_new():
     assert [] == told([*usual(days=3), row(NOON, asked=asked)])
 
 
+def test_names_that_have_no_end_are_remembered_by_their_beginning():
+    """Two of them are two all the same; and none makes an alert as long as itself."""
+    asked = [f"{'s' * 9000}{n}" for n in range(6)]
+    (alert,) = look([*usual(), row(NOON, asked=asked)])
+
+    assert 6 == alert.observed == len({*alert.more["asked"]})
+    assert {146} == {len(name) for name in alert.more["asked"]}
+
+
 @pytest.mark.parametrize("name", ["client_rate", "probing"])
 def test_a_rule_can_be_turned_off(name):
     """The others go on."""
@@ -202,8 +211,7 @@ def test_what_is_suppressed_is_found_and_says_why():
     for about in ({"client": "svc"}, {"issuer": ISSUER}):
         entry = {"rule": "probing", **about, "until": until, "why": "a load test"}
         (found,) = Engine(Alerts.model_validate({"suppress": [entry]})).feed(made)
-        assert found.suppressed is not None
-        assert "a load test" == found.suppressed.why
+        assert "a load test" == found.suppressed
     for other in (
         {"client": "another"},
         {"client": "svc", "rule": "replay"},
@@ -212,6 +220,19 @@ def test_what_is_suppressed_is_found_and_says_why():
         entry = {"rule": "probing", "until": until, "why": "a load test"} | other
         (found,) = Engine(Alerts.model_validate({"suppress": [entry]})).feed(made)
         assert found.suppressed is None
+
+
+def test_a_revoked_issuer_does_not_flood_the_trail():
+    """All its subjects are refused at once: some are told of a client and day, the rest counted."""
+    tries = {"reason": "subject_token.revoked"}
+    made = [one for n in range(40) for one in rows(NOON, 5, subject=f"hmac:{n}", **tries)]
+    next_day = rows(NOON + DAY, 5, subject="hmac:0", **tries)
+    found = Engine(Alerts.model_validate({"rules": {"probing": {"enabled": False}}})).feed(
+        [*made, *rows(NOON, 5, "another", **tries), *next_day]
+    )
+    why = "there are 16 of this rule and client on this day"
+
+    assert [None] * 16 + [why] * 24 + [None, None] == [one.suppressed for one in found]
 
 
 def test_an_alert_has_one_id_a_rule_client_subject_and_day():
