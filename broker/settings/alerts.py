@@ -69,7 +69,7 @@ class NewPair(Rule):
     """Subjects that others exchange are exchanged by a client that never did."""
 
     minimum: Count = Field(2, description="Such subjects in a day that never are an alert.")
-    factor: Factor = Field(3.0, description="How many times what is usual in a day.")
+    factor: Factor = Field(1.0, description="How many times the most of a day in two weeks.")
 
 
 class Probing(Rule):

@@ -175,19 +175,19 @@ class Days(Cells):
         """Return the most of ``DAYS`` days before."""
         return max(self[day - back] for back in range(1, DAYS + 1))
 
-    def knows(self, day: int) -> bool:
-        """Whether there was something ``WARM`` days ago, or before."""
-        return any(self[day - back] for back in range(WARM, DAYS + 1))
+    def knows(self, day: int, warm: int = WARM) -> bool:
+        """Whether there was something ``warm`` days ago, or before."""
+        return any(self[day - back] for back in range(warm, DAYS + 1))
 
     def active(self, day: int) -> int:
         """Return on how many of ``DAYS`` days before there was something."""
         return sum(1 for back in range(1, DAYS + 1) if self[day - back])
 
 
-def bound(usual: float, factor: float, minimum: float) -> float:
+def bound(usual: float, factor: float, minimum: float, roots: float = 6) -> float:
     """Return what is not far off yet.
 
-    Counts of independent events vary by the root of what is usual (Poisson), so six of these are
+    Counts of independent events vary by the root of what is usual (Poisson), so some of these are
     allowed on top: what is small varies much, and is no alert for it.
     """
-    return max(minimum, factor * usual + 6 * sqrt(usual))
+    return max(minimum, factor * usual + roots * sqrt(usual))

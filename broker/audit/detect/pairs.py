@@ -24,6 +24,9 @@ from broker.audit.detect.sighting import DAY, Sighting
 from broker.settings.alerts import NewPair
 
 _OFTEN: Final = 3  # days on which a subject was exchanged, to be known
+# A client meets most of its subjects in its first two weeks, and fewer and fewer that are new.
+_WARM: Final = DAYS - 1
+_ROOTS: Final = 3  # on top of the most of all days, which is more than is usual
 _MOST_CLIENTS: Final = 16  # of a subject; then the one that was quiet longest is forgotten
 _BITS: Final = (1 << DAYS + 1) - 1
 
@@ -121,9 +124,9 @@ class NewPairs:
         counted = client.new.add(seen.day)
         client.rows.append(seen.id)
         usual = client.new.usual(seen.day)
-        threshold = bound(usual, self._settings.factor, self._settings.minimum)
+        threshold = bound(usual, self._settings.factor, self._settings.minimum, _ROOTS)
         told = seen.day <= client.told
-        if counted <= threshold or told or not client.active.knows(seen.day):
+        if counted <= threshold or told or not client.active.knows(seen.day, _WARM):
             return None
         client.told = seen.day
         return Alert(

@@ -16,13 +16,13 @@ NOON = START + 20 * DAY + timedelta(hours=12)
 _numbers = iter(range(1, 10**9))
 
 
-def row(at, client="svc", **what):
+def seen_row(at, client="svc", **what):
     return build_row(client, at, id=UUID(int=next(_numbers)), **what)
 
 
 def rows(at, count, client="svc", **what):
     """So many within an hour."""
-    return [row(at + timedelta(seconds=30 * n), client, **what) for n in range(count)]
+    return [seen_row(at + timedelta(seconds=30 * n), client, **what) for n in range(count)]
 
 
 def usual(client="svc", subject="hmac:alice", days=20, daily=10, **what):
@@ -82,7 +82,7 @@ def test_known_subjects_at_a_client_that_never_had_them():
     people = [f"hmac:{n}" for n in range(5)]
     others = [one for who in people for one in usual("portal", who, daily=1)]
     made = [*usual(), *others]
-    new = [row(NOON, subject=who) for who in people]
+    new = [seen_row(NOON, subject=who) for who in people]
     (alert,) = look([*made, *new])
 
     assert ("new_pair", "svc", 3, 2) == (
@@ -101,7 +101,7 @@ def test_known_subjects_at_a_client_that_never_had_them():
 )
 def test_subjects_that_nobody_exchanged_are_no_pair(made, subjects):
     """Users who are new are new everywhere."""
-    assert [] == told([*made, *(row(NOON, subject=who) for who in subjects)])
+    assert [] == told([*made, *(seen_row(NOON, subject=who) for who in subjects)])
 
 
 def test_a_client_that_meets_new_ones_daily_goes_on():
@@ -109,8 +109,8 @@ def test_a_client_that_meets_new_ones_daily_goes_on():
     people = [f"hmac:{n}" for n in range(160)]
     made = [one for who in people for one in usual("portal", who, daily=1)]
     for day in range(20):
-        met = people[8 * day : 8 * day + 8] if day > 9 else []
-        made += [row(NOON + (day - 20) * DAY, subject=who) for who in ["hmac:own", *met]]
+        met = people[8 * day : 8 * day + 8] if day > 15 else []
+        made += [seen_row(NOON + (day - 20) * DAY, subject=who) for who in ["hmac:own", *met]]
     made.sort(key=lambda one: one["at"])
     first = told(made)
 
@@ -133,7 +133,7 @@ def test_our_own_failures_are_nobodys_probing():
 
 def test_counted_refusals_count():
     """A row that stands for many stands for many, and for those who did not authenticate."""
-    counted = row(NOON, None) | {"kind": "refusals", "outcome": "refused", "reason": None}
+    counted = seen_row(NOON, None) | {"kind": "refusals", "outcome": "refused", "reason": None}
     counted["record"] = '{"counts":{"client.unknown":500,"client.assertion_replayed":3,"x":-1}}'
 
     assert {("probing", None, 503), ("replay", None, 3)} == set(told([counted]))
@@ -156,20 +156,24 @@ def test_again_and_again_is_told_once_a_day(reason, rule, count):
 
     assert [] == told(rows(late, count - 1, reason=reason))
     assert [(rule, "svc", count)] == told(rows(late, count + 9, reason=reason))
-    apart = [row(NOON + n * timedelta(minutes=31), reason=reason) for n in range(9)]
+    apart = [seen_row(NOON + n * timedelta(minutes=31), reason=reason) for n in range(9)]
     assert [] == told(apart)
 
 
 def test_use_after_revocation_is_of_one_subject():
     """Five users who are cut off and try once are no attack."""
-    tries = [row(NOON, subject=f"hmac:{n}", reason="subject_token.revoked") for n in range(9)]
+    tries = [seen_row(NOON, subject=f"hmac:{n}", reason="subject_token.revoked") for n in range(9)]
 
     assert [] == told(tries)
 
 
 def test_a_chain_deeper_than_any_is_told():
     """And is usual from then on."""
-    made = [row(NOON, depth=5), row(NOON + DAY, depth=5), row(NOON + 2 * DAY, depth=6)]
+    made = [
+        seen_row(NOON, depth=5),
+        seen_row(NOON + DAY, depth=5),
+        seen_row(NOON + 2 * DAY, depth=6),
+    ]
 
     assert [("deep_chain", "svc", 5), ("deep_chain", "svc", 6)] == told(made)
     assert [] == told(usual(depth=4))
@@ -178,18 +182,18 @@ def test_a_chain_deeper_than_any_is_told():
 def test_a_client_that_asks_for_much_that_is_new():
     """The alert has the names; a few in a day are a release."""
     asked = [f"s{n}" for n in range(6)]
-    (alert,) = look([*usual(), row(NOON, asked=asked[:2]), row(NOON, audiences=asked)])
+    (alert,) = look([*usual(), seen_row(NOON, asked=asked[:2]), seen_row(NOON, audiences=asked)])
 
     assert ("widening", 8, 5) == (alert.rule, alert.observed, alert.threshold)
     assert ["scope s0", "scope s1", "target s0"] == alert.more["asked"][:3]
-    assert [] == told([*usual(), row(NOON, asked=asked[:4])])
-    assert [] == told([*usual(days=3), row(NOON, asked=asked)])
+    assert [] == told([*usual(), seen_row(NOON, asked=asked[:4])])
+    assert [] == told([*usual(days=3), seen_row(NOON, asked=asked)])
 
 
 def test_names_that_have_no_end_are_remembered_by_their_beginning():
     """Two of them are two all the same; and none makes an alert as long as itself."""
     asked = [f"{'s' * 9000}{n}" for n in range(6)]
-    (alert,) = look([*usual(), row(NOON, asked=asked)])
+    (alert,) = look([*usual(), seen_row(NOON, asked=asked)])
 
     assert 6 == alert.observed == len({*alert.more["asked"]})
     assert {146} == {len(name) for name in alert.more["asked"]}
@@ -275,7 +279,9 @@ def test_an_alert_is_a_row_that_explains_itself():
 )
 def test_a_row_that_is_none_of_ours_stops_nothing(record):
     """Whoever can write into the database does not silence who watches."""
-    odd = [row(NOON) | {"record": record, "kind": kind} for kind in ("exchange", "refusals", "x")]
+    odd = [
+        seen_row(NOON) | {"record": record, "kind": kind} for kind in ("exchange", "refusals", "x")
+    ]
 
     assert [("probing", "svc", 31)] == told([*odd, *rows(NOON, 40, reason="policy.undefined")])
 
