@@ -3,11 +3,6 @@
 import asyncio
 from typing import Any, Final
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-
 MAX_VALUE: Final = 128 * 1024  # bytes that are read of a value, whoever wrote it
 _PREFIX: Final = b"broker:proxy:"
 
@@ -21,6 +16,13 @@ class RedisStore:
 
     def __init__(self, url: str, *, deadline: float, ca_file: str | None = None) -> None:
         """``url``: redis or rediss, perhaps with credentials, which are shown nowhere."""
+        # Here, so that only who shares tokens waits for the library to be read.
+        from redis.asyncio import Redis  # noqa: PLC0415 — see above
+        from redis.asyncio.retry import Retry  # noqa: PLC0415 — likewise
+        from redis.backoff import NoBackoff  # noqa: PLC0415 — likewise
+        from redis.exceptions import RedisError  # noqa: PLC0415 — likewise
+
+        self._failures = (RedisError, OSError, TimeoutError)
         # Any: the library's options have types of their own each.
         options: dict[str, Any] = {}
         if url.startswith("rediss:") and ca_file:
@@ -47,7 +49,7 @@ class RedisStore:
                 asked.getrange(_PREFIX + place, 0, MAX_VALUE)
                 asked.pttl(_PREFIX + place)
                 value, milliseconds = await asked.execute()
-        except (RedisError, OSError, TimeoutError, ValueError) as error:
+        except (*self._failures, ValueError) as error:
             raise StoreUnavailable(type(error).__name__) from None
         if not value or len(value) > MAX_VALUE or milliseconds <= 0:
             return None
@@ -61,7 +63,7 @@ class RedisStore:
         try:
             async with asyncio.timeout(self._deadline):
                 await self._client.set(_PREFIX + place, value, px=milliseconds)
-        except (RedisError, OSError, TimeoutError) as error:
+        except self._failures as error:
             raise StoreUnavailable(type(error).__name__) from None
 
     async def drop(self, place: bytes) -> None:
@@ -69,7 +71,7 @@ class RedisStore:
         try:
             async with asyncio.timeout(self._deadline):
                 await self._client.delete(_PREFIX + place)
-        except (RedisError, OSError, TimeoutError) as error:
+        except self._failures as error:
             raise StoreUnavailable(type(error).__name__) from None
 
     async def aclose(self) -> None:

@@ -251,7 +251,7 @@ async def test_without_the_database_it_is_never_a_success(tmp_path: Path):
     endpoints = AdminEndpoints(
         readiness=lambda: Readiness({}, {}),
         status=dict,
-        telemetry=None,  # type: ignore[arg-type] — nobody asks for metrics here
+        metrics=None,  # type: ignore[arg-type] — nobody asks for metrics here
         revocations=revocations,
         bearer=Bearer(TOKEN.encode()),
     )

@@ -21,7 +21,7 @@ from tests.server import eventually
 
 pytestmark = pytest.mark.drill
 
-SIZE = 8 << 20  # bytes
+SIZE = 32 << 20  # bytes: twice what the empty tables take, with their indexes
 
 
 @dataclass
@@ -46,7 +46,7 @@ class SmallDisk:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    """One of 8 MiB, which takes root's right to mount."""
+    """A small one, which takes root's right to mount."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(folder)]
