@@ -1,7 +1,7 @@
 """What is recorded of an event: canonical JSON, its hash, and the columns extracted from it.
 
 The record is the evidence; the columns only find it. ``build_event`` makes both from one value,
-and ``columns_of`` is what ``broker audit verify`` compares them with.
+and ``extracts_of`` is what ``broker audit verify`` compares them with.
 
 **Canonical**: UTF-8, members sorted, no white space, and every control or formatting character
 that a terminal or a line-wise log could act on is escaped. One event, one spelling.
@@ -30,7 +30,7 @@ from broker.audit.vault import PersonKey, Vault
 
 VERSION: Final = 1  # of the format of a record in plain
 
-# The columns of ``audit_event`` that are extracts of the record, in the order of ``columns_of``.
+# The columns of ``audit_event`` that are extracts of the record, in the order of ``extracts_of``.
 COLUMNS: Final = (
     *("at", "id", "kind", "outcome", "reason", "request_id", "client", "subject_issuer"),
     *("subject", "actor_issuers", "actors", "targets", "scopes", "txn", "parent", "kid"),
@@ -79,14 +79,20 @@ def canonical_json(value: object) -> bytes:
 
 def columns_of(record: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return the extracts of a record, in the order of ``COLUMNS``."""
+    at, *others = extracts_of(record)
+    return (datetime.fromisoformat(at), *others)
+
+
+def extracts_of(record: Mapping[str, Any]) -> list[Any]:
+    """Return the same as JSON has it: the time is text, as the record spells it."""
     find = record.get
     # Of version 1 they stand in ``personal``; later it is sealed, and they are pseudonyms.
     open_to_all = (find("personal") or {}) if record.get("version") == VERSION else record
     subject = open_to_all.get("subject") or {}
     actors = open_to_all.get("actors") or ()
     reasons = find("reasons")
-    return (
-        datetime.fromisoformat(record["at"]),
+    return [
+        record["at"],
         record["id"],
         record["kind"],
         record["outcome"],
@@ -104,7 +110,7 @@ def columns_of(record: Mapping[str, Any]) -> tuple[Any, ...]:
         find("kid"),
         (find("policy") or {}).get("revision"),
         find("action"),
-    )
+    ]
 
 
 def render_time(at: datetime) -> str:

@@ -14,7 +14,7 @@ from uuid import UUID
 import orjson
 
 from broker.audit.batch import NOTHING_BEFORE, Batch, batch_statement
-from broker.audit.event import COLUMNS, columns_of
+from broker.audit.event import COLUMNS, extracts_of
 from broker.audit.merkle import leaf_hash, merkle_root
 from broker.audit.note import VerifierKey
 from broker.audit.proof_source import build_batch
@@ -236,8 +236,7 @@ def is_tombstone(record: bytes, keys: Sequence[VerifierKey]) -> bool:
 def find_false_column(record: bytes, found: list[Any]) -> str | None:
     """Return the first column that is no extract of the record, ``found`` as ``EXTRACTS``."""
     try:
-        said = orjson.loads(record)
-        true = [said["at"], *columns_of(said)[1:]]
+        true = extracts_of(orjson.loads(record))
     except (ValueError, TypeError, KeyError, AttributeError):
         # No record of ours: then none of its columns is an extract of it.
         return COLUMNS[0]

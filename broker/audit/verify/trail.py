@@ -20,7 +20,11 @@ from broker.audit.verify.report import Report
 from broker.audit.verify.rows import EXTRACTS, WriterCheck
 from broker.db.engine import Database
 
-_TURN: Final = 16  # batches, after which what comes from the database is taken in
+# Rows are read in the order of an index, from the first on. Left to itself PostgreSQL would rather
+# read the whole trail for each writer, sort its rows on disk, and only then begin.
+_IN_ORDER: Final = "SET LOCAL enable_sort = off; SET LOCAL jit = off"
+_TURN: Final = 2  # batches, after which what has come is taken in
+_TOLD: Final = 64  # batches, after which progress is told
 # As bytes: they are hashed and parsed, and never needed as text.
 _ROWS: Final = (
     f"SELECT seq, convert_to(record, 'UTF8'), leaf, {EXTRACTS} FROM audit_event"  # noqa: S608 — made of constants
@@ -83,6 +87,7 @@ async def verify_trail(
     async with read_snapshot(database) as connection:
         if await connection.fetchval(_TABLES, list(_NEEDED)) != len(_NEEDED):
             raise CannotRead("this database lacks tables of this version; run: broker migrate")
+        await connection.execute(_IN_ORDER)
         return await _Trail(
             OneAtATime(connection), question, progress or (lambda _done, _all: None)
         ).verify()
@@ -155,6 +160,7 @@ class _Trail:
         report.batches += 1
         if report.batches % _TURN == 0:
             await asyncio.sleep(0)
+        if report.batches % _TOLD == 0:
             self._progress(report.rows, self._total)
 
 
