@@ -328,3 +328,17 @@ async def test_indexes_wait_for_whoever_reads_the_trail(fresh):
     await watcher.close()
 
     assert "0007" == applied[0]
+
+
+def test_no_record_is_compressed_whenever_its_day_was_made(fresh):
+    """Ciphertext does not get smaller, and trying costs a quarter of what a row costs."""
+    execute(fresh.owner_url, "SELECT audit_event_partition('2031-01-01')")
+    stored = execute(
+        fresh.owner_url,
+        "SELECT attrelid::regclass::text AS name, attstorage FROM pg_attribute"
+        " JOIN pg_inherits ON inhrelid = attrelid"
+        " WHERE inhparent = 'audit_event'::regclass AND attname = 'record'",
+    )
+
+    assert "audit_event_p20310101" in {row["name"] for row in stored}
+    assert {b"e"} == {row["attstorage"] for row in stored}
