@@ -3,9 +3,10 @@
 A closed loop: so many tasks, each appending its next row as soon as the last one is on disk. Real
 embedded PostgreSQL with ``fsync`` on. Two sizes: the whole record of an issued token with policy
 input and decision, and a short one as of a refusal. The writer has processor 0 with the load;
-PostgreSQL has processor 1. Also measured: what making a record costs before that, encryption
-included, so that the trail's share of an exchange is known; and verification of all that was
-written. Prints JSON.
+PostgreSQL has processor 1. Also measured: what making a record costs before that, by its parts
+(describe what happened, encrypt what is personal, spell it canonically, hash it, extract columns),
+so that the trail's share of an exchange is known; and verification of all that was written. Prints
+JSON.
 """
 
 import argparse
@@ -17,103 +18,77 @@ import statistics
 import sys
 import tempfile
 import time
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
+from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
-from broker.audit.event import Event
-from broker.audit.outcome import build_issued, build_refused
+from bench.events import issued, permitted, unauthenticated
+from bench.processor import postgres_seconds
+from broker.audit.event import Event, canonical_json, columns_of
+from broker.audit.merkle import leaf_hash
+from broker.audit.outcome import build_issued
+from broker.audit.vault import PersonKey, Vault
 from broker.audit.verify import verify_trail
 from broker.audit.writer import AuditWriter
 from broker.db.embedded import EmbeddedPostgres
 from broker.db.engine import Database
 from broker.db.migrate import migrate
 from broker.domain import Attempt, SignedToken
-from broker.errors import Reason
 from tests import builders
-from tests.audit import attempt, evaluation, new_id, new_vault, now, running, signed_token
+from tests.audit import new_vault, running
 
 WRITER_CPU, DATABASE_CPU = 0, 1
 IN_FLIGHT = (1, 16, 128, 512)
-ISSUER = "https://broker.test"
-POLICY_INPUT = {
-    "request": {
-        "id": "01a20d6d-5a00-757d-bbdd-e3d9c19e59ca",
-        "time": "2026-11-24T12:00:00Z",
-        "audiences": ["svc-b"],
-        "resources": [],
-        "targets": ["svc-b"],
-        "scopes": ["orders.read"],
-        "requested_token_type": "urn:ietf:params:oauth:token-type:access_token",
-        "purpose": None,
-        "source": "192.0.2.1",
-    },
-    "client": {"id": "svc-a", "auth_method": "client_secret_basic", "targets": ["svc-a"]},
-    "subject": {
-        "issuer": builders.IDP,
-        "subject": "alice",
-        "client_id": None,
-        "token_type": "urn:ietf:params:oauth:token-type:jwt",
-        "scopes": ["orders.read"],
-        "audiences": ["svc-a"],
-        "expires_at": 1_795_000_000,
-        "issued_at": 1_794_996_400,
-        "claims": {},
-    },
-    "actor": None,
-    "delegation": {
-        "chain": [{"issuer": ISSUER, "subject": "svc-a"}],
-        "depth": 1,
-        "max_depth": 8,
-        "reenters": False,
-        "actor_token": False,
-    },
-}
+PARTS = ("describe", "encrypt", "spell", "hash", "extract")
 
 
-def issued_attempt() -> tuple[Attempt, SignedToken]:
-    """An exchange as large as the stock policy makes it."""
-    made = attempt()
-    signed = signed_token(made)
-    output = {"allow": True, "scopes": ["orders.read"], "targets": ["svc-b"], "lifetime": 300}
-    answer = evaluation(
-        revision="sha256:" + 64 * "0", input=json.dumps(POLICY_INPUT).encode(), output=output
-    )
-    object.__setattr__(signed.permit, "evaluation", answer)
-    return made, signed
+class Described(Vault):
+    """Keeps records as they come to be encrypted, and leaves them in plain."""
+
+    def __init__(self) -> None:
+        self.records: list[Mapping[str, Any]] = []
+
+    def seal(self, record: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[PersonKey, ...]]:
+        """Keep it."""
+        self.records.append(record)
+        return dict(record), ()
 
 
-def issued_event() -> Event:
-    """The record of that."""
-    return build_issued(*issued_attempt(), issuer=ISSUER, vault=new_vault())
+def build(vault: Vault, exchange: tuple[Attempt, SignedToken]) -> Event:
+    """Make a record as the broker does."""
+    return build_issued(*exchange, issuer=builders.BROKER, vault=vault)
 
 
-def build_us(*, new_subjects: bool, count: int = 3000, rounds: int = 5) -> float:
-    """Return the processor time of making a record and encrypting it, the best of the rounds."""
-    made, signed = issued_attempt()
-    exchange, best = made.exchange, float("inf")
-    assert exchange is not None
+def build_us(*, new_subjects: bool, count: int = 2000, rounds: int = 7) -> dict[str, float]:
+    """Return the processor time of making a record, and of its parts, the best of the rounds."""
+    best = dict.fromkeys(("whole", *PARTS[1:]), float("inf"))
     for turn in range(rounds):
-        vault, attempts = new_vault(), []
-        for number in range(count if new_subjects else 1):
-            name = replace(exchange.subject.principal, subject=f"{turn}-{number}")
-            subject = replace(exchange.subject, principal=name)
-            attempts.append(
-                replace(made, subject=subject, exchange=replace(exchange, subject=subject))
-            )
-        spent = time.process_time()
-        for one in attempts if new_subjects else attempts * count:
-            build_issued(one, signed, issuer=ISSUER, vault=vault)
-        best = min(best, time.process_time() - spent)
-    return round(best / count * 1e6, 1)
-
-
-def refused_event() -> Event:
-    """The record of a request that was refused before much was known of it."""
-    made = Attempt(new_id(), "192.0.2.1", now())
-    return build_refused(made, Reason.CLIENT_UNKNOWN, id=new_id(), issuer=ISSUER, vault=new_vault())
+        made = [permitted(f"{turn}-{number if new_subjects else 0}") for number in range(count)]
+        described = Described()
+        for one in made:
+            build(described, one)
+        vault = new_vault()
+        sealed = [vault.seal(one)[0] for one in described.records]
+        raw = [canonical_json(one) for one in sealed]
+        runs: dict[str, tuple[Callable[[Any], object], list[Any]]] = {
+            "whole": (partial(build, new_vault()), made),
+            "encrypt": (new_vault().seal, described.records),
+            "spell": (canonical_json, sealed),
+            "hash": (leaf_hash, raw),
+            "extract": (columns_of, sealed),
+        }
+        for name, (do, each) in runs.items():
+            spent = time.process_time()
+            for one in each:
+                do(one)
+            best[name] = min(best[name], (time.process_time() - spent) / count * 1e6)
+    best["describe"] = best["whole"] - sum(best[name] for name in PARTS[1:])
+    return {name: round(best[name], 1) for name in ("whole", *PARTS)}
 
 
 def percentile(ordered: list[float], share: float) -> float:
@@ -121,15 +96,18 @@ def percentile(ordered: list[float], share: float) -> float:
     return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000, 2)
 
 
-async def run(writer: AuditWriter, event: Event, *, in_flight: int, seconds: float) -> dict:
-    """Keep ``in_flight`` rows on their way, and return rates and latencies."""
+async def run(
+    writer: AuditWriter, events: Sequence[Event], data: Path, *, in_flight: int, seconds: float
+) -> dict[str, float]:
+    """Keep ``in_flight`` rows on their way, and return rates, latencies and processor time."""
     latencies: list[float] = []
-    began = time.perf_counter()
+    following = cycle(events)
+    served, began = postgres_seconds(data), time.perf_counter()
     ends, spent = began + seconds, time.process_time()
 
     async def append() -> None:
         while (start := time.perf_counter()) < ends:
-            await writer.append(event)
+            await writer.append(next(following))
             latencies.append(time.perf_counter() - start)
 
     await asyncio.gather(*(append() for _ in range(in_flight)))
@@ -140,20 +118,27 @@ async def run(writer: AuditWriter, event: Event, *, in_flight: int, seconds: flo
         "p50_ms": percentile(latencies, 0.50),
         "p99_ms": percentile(latencies, 0.99),
         "writer_cpu_us_per_row": round((time.process_time() - spent) / len(latencies) * 1e6, 1),
+        "postgres_cpu_us_per_row": round(
+            (postgres_seconds(data) - served) / len(latencies) * 1e6, 1
+        ),
     }
 
 
-async def measure(url: str, *, seconds: float, rounds: int) -> dict[str, object]:
+async def measure(url: str, data: Path, *, seconds: float, rounds: int) -> dict[str, object]:
     """Run each number of rows in flight ``rounds`` times, and return all of it with medians."""
     database = Database(url)
     results: dict[str, object] = {}
     async with running(database, deadline=timedelta(seconds=10)) as writer:
-        for name, build in (("issued", issued_event), ("refused", refused_event)):
-            event = build()
-            of_size: dict[str, object] = {"record_bytes": len(event.record)}
+        vault = new_vault()
+        kinds = {
+            "issued": [issued(f"user-{number % 100}", vault) for number in range(1000)],
+            "refused": [unauthenticated(vault)],
+        }
+        for name, events in kinds.items():
+            of_size: dict[str, object] = {"record_bytes": len(events[0].record)}
             for in_flight in IN_FLIGHT:
                 runs = [
-                    await run(writer, event, in_flight=in_flight, seconds=seconds)
+                    await run(writer, events, data, in_flight=in_flight, seconds=seconds)
                     for _ in range(rounds)
                 ]
                 of_size[str(in_flight)] = {
@@ -197,7 +182,11 @@ def main() -> None:
             os.sched_setaffinity(0, {WRITER_CPU})
             known, new = build_us(new_subjects=False), build_us(new_subjects=True)
             results = uvloop.run(
-                measure(postgres.app_url, seconds=arguments.seconds, rounds=arguments.rounds)
+                measure(
+                    *(postgres.app_url, folder / "pg"),
+                    seconds=arguments.seconds,
+                    rounds=arguments.rounds,
+                )
             )
             verified = uvloop.run(verify(postgres.auditor_url))
     report = {
@@ -206,7 +195,9 @@ def main() -> None:
         "build_cpu_us": {"known_subject": known, "new_subject": new},
         "share_of_an_exchange_cpu_us": {
             str(count): [
-                round(each + results["issued"][str(count)]["median_writer_cpu_us_per_row"], 1)
+                round(
+                    each["whole"] + results["issued"][str(count)]["median_writer_cpu_us_per_row"], 1
+                )
                 for each in (known, new)
             ]
             for count in IN_FLIGHT

@@ -63,6 +63,7 @@ class PersonKey:
     person: str  # the pseudonym
     wrapped: bytes = field(repr=False)
     key: bytes = field(repr=False)
+    alone: AESGCM = field(repr=False)  # seals a row that has no other person in it
     stored: bool = False
 
 
@@ -103,7 +104,8 @@ class Vault:
         persons = {one: self._key(*one) for one in self._persons(record["kind"], personal)}
         keys = tuple(persons.values())
         plain = orjson.dumps(personal, option=orjson.OPT_SORT_KEYS)
-        text = _seal(_row_key(keys), plain, record["id"])
+        cipher = keys[0].alone if len(keys) == 1 else _cipher([key.key for key in keys])
+        text = _seal(cipher, plain, record["id"])
         sealed = {
             **record,
             "version": VERSION,
@@ -152,7 +154,7 @@ class Vault:
         id, key = _random_id(), os.urandom(32)  # noqa: A001 — the column's name
         nonce = os.urandom(_NONCE_BYTES)
         wrapped = nonce + self._wrapping.encrypt(nonce, key, _owner(id, issuer, person))
-        made = PersonKey(id, issuer, person, wrapped, key)
+        made = PersonKey(id, issuer, person, wrapped, key, _cipher([key]))
         self._keys[issuer, name] = (now, made)
         self._keys.move_to_end((issuer, name))
         if len(self._keys) > _MOST:
@@ -178,7 +180,7 @@ def open_personal(sealed: str, id: str, keys: Sequence[bytes]) -> dict[str, Any]
         if raw[:1] != _FORMAT:
             raise Unreadable("a record is sealed in a way that this version does not know")
         nonce, data = raw[1 : 1 + _NONCE_BYTES], raw[1 + _NONCE_BYTES :]
-        plain = AESGCM(_joined(keys)).decrypt(nonce, data, _context(id))
+        plain = _cipher(keys).decrypt(nonce, data, _context(id))
         opened = orjson.loads(plain)
     except (InvalidTag, ValueError):
         raise Unreadable("a record does not open with the keys of its persons") from None
@@ -201,9 +203,9 @@ def make_audit_key(settings: Settings) -> None:
         load_or_make_kek(path, setting=_SETTING)
 
 
-def _seal(key: bytes, plain: bytes, id: str) -> str:  # noqa: A002 — the record's name for it
+def _seal(cipher: AESGCM, plain: bytes, id: str) -> str:  # noqa: A002 — the record's name for it
     """Return ``plain`` encrypted, in base64 in which nobody who searches for tokens finds one."""
-    cipher, context = AESGCM(key), _context(id)
+    context = _context(id)
     while True:
         nonce = os.urandom(_NONCE_BYTES)
         text = b64encode(_FORMAT + nonce + cipher.encrypt(nonce, plain, context)).decode()
@@ -219,13 +221,9 @@ def _random_id() -> bytes:
             return id
 
 
-def _row_key(keys: Sequence[PersonKey]) -> bytes:
-    return _joined([key.key for key in keys])
-
-
-def _joined(keys: Sequence[bytes]) -> bytes:
+def _cipher(keys: Sequence[bytes]) -> AESGCM:
     # Each has 32 bytes, so no two sequences are joined alike.
-    return sha256(b"broker audit row\0" + b"".join(keys)).digest()
+    return AESGCM(sha256(b"broker audit row\0" + b"".join(keys)).digest())
 
 
 def _context(id: str) -> bytes:  # noqa: A002 — the record's name for it
