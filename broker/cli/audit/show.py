@@ -1,12 +1,14 @@
 """``broker audit show``: a transaction as a tree, from the first token to the last."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import orjson
 import typer
 from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
@@ -29,6 +31,8 @@ from broker.cli.audit.source import (
 from broker.cli.console import build_console, printable, short_revision
 from broker.cli.options import Format
 
+_DONE: Final = "done"
+_SAID: Final = frozenset({"version", "id", "at", "kind", "action", "outcome"})
 SHOW_HELP: Final = (
     "Exit codes: **0** shown, **2** could not look, or there is no such row.\n\n"
     "Example: `broker audit show 019a2b3c-4d5e-7f60-8a9b-0c1d2e3f4a5b --config broker.yaml`"
@@ -75,7 +79,10 @@ async def _find(url: str, vault: Vault | None, wanted: str) -> Transaction | Non
 
 
 def print_transaction(found: Transaction, console: Console, asked: str) -> None:
-    """Print the tree; the row that was asked for is marked."""
+    """Print the tree; the row that was asked for is marked. What is no exchange stands alone."""
+    if found.txn is None and [step.row["outcome"] for step in found.steps] == [_DONE]:
+        print_event(found.steps[0], console)
+        return
     tree = Tree(Text(f"txn {printable(found.txn or 'none')}", "heading"), guide_style="quiet")
     for step in found.steps:
         below = tree.add(_foreign(step))
@@ -83,6 +90,31 @@ def print_transaction(found: Transaction, console: Console, asked: str) -> None:
     console.print(tree)
     if found.more:
         console.print(Text("There are more rows: broker audit query --txn", "warning"))
+
+
+def print_event(step: Step, console: Console) -> None:
+    """Print a row that is no exchange: an alert, a revocation, what an operator did."""
+    row = step.row
+    head = Text(f"• {printable(row['kind'])} {printable(row['action'] or '')}", "heading")
+    console.print(head, Text(f"{row['at']:%Y-%m-%d %H:%M:%S} UTC  {row['id']}", "quiet"), sep="\n")
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="quiet", overflow="fold")
+    table.add_column(overflow="fold")
+    for name, value in _members(step.record):
+        table.add_row(printable(name), printable(value))
+    console.print(Padding(table, (1, 0, 0, 0)))
+
+
+def _members(value: object, name: str = "") -> Iterator[tuple[str, str]]:
+    """Yield what a record says, a line each, but for what the head has said."""
+    if isinstance(value, Mapping):
+        for key, member in value.items():
+            if name or key not in _SAID:
+                yield from _members(member, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        yield name, "\n".join(map(str, value))
+    else:
+        yield name, str(value)
 
 
 def _grow(tree: Tree, step: Step, asked: str) -> None:

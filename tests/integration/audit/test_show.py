@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from broker.audit.commit import AuditTrail
+from broker.audit.detect.alert import Alert
 from broker.cli.audit import app
 from broker.db.engine import Database
 from broker.errors import Reason
@@ -14,6 +15,11 @@ from tests import builders
 from tests.audit import attempt, new_id, new_vault, now, running, signed_token
 from tests.configuration import write_keys
 from tests.fixtures.postgres import one_more
+
+ALERT = Alert(
+    *("probing", "svc\x1b[31m", None, None, now(), now(), 31, 4, 30.0, "refusals"),
+    evidence=("row-1", "row-2"),
+)
 
 
 async def write(made) -> tuple[str, str]:
@@ -29,6 +35,7 @@ async def write(made) -> tuple[str, str]:
         second = signed_token(attempt(exchange=again), txn="t-1")
         await trail.commit(attempt(exchange=again), second)
         await trail.refuse(attempt(exchange=again), Reason.POLICY_SCOPE_NOT_HELD)
+        await trail.record_alert(ALERT)
     await database.aclose()
     return first.id, second.id
 
@@ -58,6 +65,27 @@ def test_the_tree_is_whole_from_any_row_of_it(written):
         (root["steps"][0]["id"], root["steps"][0]["outcome"]),
         (root["steps"][1]["outcome"],),
     ]
+
+
+def test_an_alert_is_shown_with_its_numbers(written):
+    """It is no exchange: nobody was refused, and it stands alone."""
+    made, *_ = written
+    result = show(ALERT.id, "--database-url", made.auditor_url)
+
+    assert 0 == result.exit_code
+    head, at, *rest = result.stdout.splitlines()
+    lines = [line.split() for line in rest if line.strip()]
+    assert ("• alert probing", ALERT.id) == (head, at.split()[-1])
+    for line in (
+        ["severity", "medium"],
+        ["client.id", "svc�[31m"],
+        ["details.observed", "31"],
+        ["details.expected", "4"],
+        ["details.threshold", "30.0"],
+        ["details.evidence", "row-1"],
+        ["row-2"],
+    ):
+        assert line in lines
 
 
 def test_persons_are_named_with_the_key_alone(written, tmp_path):
