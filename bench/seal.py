@@ -2,8 +2,9 @@
 
 Batches of so many rows are laid into a real embedded PostgreSQL with ``fsync`` on, as writers leave
 them, and sealed: all at once, as the first time; then as they come at a given number of rows a
-second, each round of them as a broker finds it. The sealer has processor 0, PostgreSQL
-processor 1. Prints JSON.
+second, each round of them as a broker finds it. Then a writer with 512 rows of exchanges in flight
+writes what it can, in turns alone and with a sealer beside it on the same event loop. The sealer
+has processor 0, PostgreSQL processor 1. Prints JSON.
 """
 
 import argparse
@@ -15,11 +16,13 @@ import statistics
 import tempfile
 import time
 from datetime import timedelta
+from itertools import cycle
 from pathlib import Path
 from uuid import uuid4
 
 import uvloop
 
+from bench.events import issued
 from broker.audit.batch import Batch, seal_batch
 from broker.audit.checkpoint_key import derive_keys
 from broker.audit.seal_store import SealStore
@@ -27,12 +30,13 @@ from broker.audit.sealer import Sealer
 from broker.db.embedded import EmbeddedPostgres
 from broker.db.engine import Database
 from broker.db.migrate import migrate
-from tests.audit import now
+from tests.audit import new_vault, now, running
 
 SEALER_CPU, DATABASE_CPU = 0, 1
 ROWS = 16  # of a batch: what a writer commits at once with 16 exchanges in flight
 WRITERS = 4
 LEAF = bytes(range(32))
+IN_FLIGHT = 512
 
 
 class Writers:
@@ -139,12 +143,66 @@ async def measure(url: str, *, batches: int, rate: int, rounds: int) -> dict[str
     }
 
 
+async def write(url: str, *, seconds: float, sealer: Sealer | None) -> dict[str, float]:
+    """Write as fast as one process can; returns rates, and what was left to the sealer."""
+    database, vault = Database(url), new_vault()
+    events = cycle([issued(f"user-{number % 100}", vault) for number in range(1000)])
+    latencies: list[float] = []
+    stop = asyncio.Event()
+    async with running(database, deadline=timedelta(seconds=10)) as writer:
+        sealing = asyncio.create_task(sealer.run(stop)) if sealer else None
+        began, spent = time.perf_counter(), time.process_time()
+
+        async def append() -> None:
+            while (start := time.perf_counter()) < began + seconds:
+                await writer.append(next(events))
+                latencies.append(time.perf_counter() - start)
+
+        await asyncio.gather(*(append() for _ in range(IN_FLIGHT)))
+        took, cpu = time.perf_counter() - began, time.process_time() - spent
+        stop.set()
+        await (sealing or asyncio.sleep(0))
+    await database.aclose()
+    latencies.sort()
+    return {
+        "rows_per_second": round(len(latencies) / took),
+        "p99_ms": round(latencies[int(len(latencies) * 0.99)] * 1000, 1),
+        "cpu_us_per_row": round(cpu / len(latencies) * 1e6, 1),
+    }
+
+
+async def together(url: str, *, seconds: float, rounds: int) -> dict[str, object]:
+    """Write alone and with a sealer beside, in turns; and seal each time what is left."""
+    runs: dict[str, list[dict[str, float]]] = {"alone": [], "with_a_sealer": []}
+    database = Database(url, timeout=timedelta(minutes=5))
+    every = timedelta(seconds=2)
+    for _ in range(rounds):
+        for name, of in runs.items():
+            sealer = Sealer(SealStore(database), derive_keys(bytes(32), "bench/audit"), every=every)
+            beside = None if name == "alone" else sealer
+            written = await write(url, seconds=seconds, sealer=beside)
+            began = time.perf_counter()
+            left = await sealer.seal()
+            took = time.perf_counter() - began
+            of.append(
+                written | {"batches_left": left.added, "seconds_to_seal_them": round(took, 3)}
+            )
+            await sealer.aclose()
+    await database.aclose()
+    medians = {
+        name: {figure: statistics.median(each[figure] for each in of) for figure in of[0]}
+        for name, of in runs.items()
+    }
+    return {"in_flight": IN_FLIGHT, "sealed_every_seconds": 2, "medians": medians, "runs": runs}
+
+
 def main() -> None:
     """Start PostgreSQL, measure, print, and stop it again."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batches", type=int, default=100_000, help="of the backlog")
     parser.add_argument("--rate", type=int, default=20_000, help="rows a second that are written")
     parser.add_argument("--rounds", type=int, default=5, help="of 8 s each, as they come")
+    parser.add_argument("--seconds", type=float, default=6, help="of each writing")
     arguments = parser.parse_args()
 
     # What is started from here on, PostgreSQL included, inherits the processor.
@@ -162,6 +220,9 @@ def main() -> None:
                     rate=arguments.rate,
                     rounds=arguments.rounds,
                 )
+            )
+            results["writer_and_sealer"] = uvloop.run(
+                together(postgres.app_url, seconds=arguments.seconds, rounds=arguments.rounds)
             )
     machine = {"processors": os.cpu_count(), "python": platform.python_version()}
     print(json.dumps({"bench": "seal", "machine": machine, **results}, indent=2))
