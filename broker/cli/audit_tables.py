@@ -14,6 +14,7 @@ from broker.cli.console import printable
 
 _WIDE: Final = 100  # columns from which on there is room for ids
 _INDENT: Final = (0, 0, 1, 0)
+_KINDS: Final = ("alert", "writer")  # of whose action alone nobody knows what it is
 _NOTHING: Final = "·"
 _NAMED: Final = 5  # of a list that could be long
 _ID: Final = 36  # characters of a UUID
@@ -46,8 +47,9 @@ def _what(row: Mapping[str, Any], *, with_id: bool) -> Text:
     elif row["outcome"] == "refused":
         text = Text(f"✗ {row['reason'] or 'counted refusals'}", "bad")
     else:
-        prefix = "writer " if row["kind"] == "writer" else ""
-        text = Text(f"• {prefix}{printable(row['action'] or row['kind'])}")
+        prefix = f"{row['kind']} " if row["kind"] in _KINDS else ""
+        style = "warning" if row["kind"] == "alert" else ""
+        text = Text(f"• {prefix}{printable(row['action'] or row['kind'])}", style)
     return text.append(f"\n{row['id']}", "quiet") if with_id else text
 
 
