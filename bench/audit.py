@@ -5,8 +5,8 @@ embedded PostgreSQL with ``fsync`` on. Two sizes: the whole record of an issued 
 input and decision, and a short one as of a refusal. The writer has processor 0 with the load;
 PostgreSQL has processor 1. Also measured: what making a record costs before that, by its parts
 (describe what happened, encrypt what is personal, spell it canonically, hash it, extract columns),
-so that the trail's share of an exchange is known; and verification of all that was written. Prints
-JSON.
+so that the trail's share of an exchange is known; how long the disk takes for a page, which is the
+least that a commit can take; and verification of all that was written. Prints JSON.
 """
 
 import argparse
@@ -94,6 +94,22 @@ def build_us(*, new_subjects: bool, count: int = 2000, rounds: int = 7) -> dict[
 def percentile(ordered: list[float], share: float) -> float:
     """Return a percentile in milliseconds."""
     return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000, 2)
+
+
+def disk_ms(folder: Path, count: int = 1000) -> dict[str, float]:
+    """Return how long the disk takes for a page of a file that is there: no commit is faster."""
+    page, took = os.urandom(8192), []
+    with (folder / "pages").open("wb", buffering=0) as file:
+        file.write(bytes(count * len(page)))
+        os.fsync(file)
+        file.seek(0)
+        for _ in range(count):
+            began = time.perf_counter()
+            file.write(page)
+            os.fdatasync(file)
+            took.append(time.perf_counter() - began)
+    took.sort()
+    return {"p50_ms": percentile(took, 0.50), "p99_ms": percentile(took, 0.99)}
 
 
 async def run(
@@ -188,6 +204,7 @@ def main() -> None:
                     rounds=arguments.rounds,
                 )
             )
+            disk = disk_ms(folder)
             verified = uvloop.run(verify(postgres.auditor_url))
     report = {
         "bench": "audit",
@@ -202,6 +219,7 @@ def main() -> None:
             ]
             for count in IN_FLIGHT
         },
+        "disk": disk,
         "in_flight": results,
         "verify": verified,
     }
