@@ -1,13 +1,11 @@
-"""``broker policy``: build, test and check the rules that decide."""
+"""``broker policy check``: what is wrong with a policy, without asking it anything."""
 
 import re
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.text import Text
 
 from broker.cli.console import build_console
 from broker.cli.findings import (
@@ -20,82 +18,21 @@ from broker.cli.findings import (
     worst,
 )
 from broker.cli.options import Format, Output
-from broker.cli.policy_tests import Failure, PolicyTests, run_policy_tests
+from broker.cli.policy.folder import FOLDER
 from broker.errors import ConfigurationError
-from broker.policy.bundle import Bundle, build_bundle, find_opa, load_bundle, render_archive
+from broker.policy.bundle import Bundle, build_bundle, find_opa, load_bundle
 from broker.policy.compiler import explain, run_opa
 from broker.policy.grants import check_grants, read_grants
 from broker.policy.snapshot import take_snapshot
 from broker.settings import Settings, load_settings
 
-FAILED: Final = 1
-_FOLDER: Final = Path("policies")
-_INPUT_SCHEMA: Final = re.compile(rb"\bschema\.(proxy_)?input\b")
-
-app = typer.Typer(
-    rich_markup_mode="markdown",
-    no_args_is_help=True,
-    help="Build, test and check the policy.",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-Folder = Annotated[Path, typer.Argument(help="The policy folder: a bundle root.")]
-
-
-class Engine(StrEnum):
-    """Who is to decide by the bundle."""
-
-    WASM = "wasm"
-    OPA = "opa"
-
-
-@app.command(
-    epilog="Exit codes: **0** built, **2** it does not compile.\n\n"
-    "Example: `broker policy build policies --output bundle.tar.gz`"
-)
-def build(
-    folder: Folder = _FOLDER,
-    output: Annotated[Path, typer.Option(help="The file to write.")] = Path("bundle.tar.gz"),
-    engine: Annotated[
-        Engine,
-        typer.Option(help="`wasm`: for the broker itself; `opa`: for an OPA server."),
-    ] = Engine.WASM,
-) -> None:
-    """Compile a policy folder to one file, and print its revision.
-
-    The revision is a digest of all that is in the bundle, so the same folder gives the same file
-    anywhere, and it is what audit rows name. Both engines have it: serve the bundle built for
-    `opa`, not the folder, and the server knows its revision too. Tests do not travel.
-    """
-    bundle = build_bundle(folder)
-    try:
-        output.write_bytes(render_archive(bundle, engine.value))
-    except OSError as error:
-        raise ConfigurationError(f"{output}: cannot be written ({error.strerror})") from error
-    print(f"{bundle.revision}  {output}")
-
-
-@app.command(
-    "test",
-    epilog="Exit codes: **0** all pass, **1** one fails or too little is covered,"
-    " **2** they cannot be run.\n\nExample: `broker policy test policies --threshold 100`",
-)
-def run_tests(
-    folder: Folder = _FOLDER,
-    threshold: Annotated[
-        float, typer.Option(min=0, max=100, help="Least coverage that passes, in per cent.")
-    ] = 0.0,
-) -> None:
-    """Run the tests of a policy folder (`*_test.rego`), and say which lines no test reaches."""
-    result = run_policy_tests(find_opa(), folder)
-    _print_tests(result, folder, threshold)
-    if result.failures or result.coverage < threshold or not result.passed:
-        raise typer.Exit(FAILED)
-
-
-@app.command(
-    epilog="Exit codes: **0** all is well, **1** something should be looked at, **2** something"
+CHECK_HELP: Final = (
+    "Exit codes: **0** all is well, **1** something should be looked at, **2** something"
     " will fail.\n\nExample: `broker policy check policies --config broker.yaml`"
 )
+_INPUT_SCHEMA: Final = re.compile(rb"\bschema\.(proxy_)?input\b")
+
+
 def check(
     path: Annotated[
         Path | None,
@@ -119,7 +56,7 @@ def check(
     """
     settings = None if config is None else load_settings(config)
     if path is None:
-        path = _FOLDER if settings is None else settings.policy.path
+        path = FOLDER if settings is None else settings.policy.path
     findings = list(_check_folder(path) if path.is_dir() else ())
     findings += _check_bundle(path, settings)
     if output is Format.JSON:
@@ -179,31 +116,3 @@ def _check_grants(bundle: Bundle, settings: Settings | None) -> Iterator[Finding
         count = sum(map(len, grants.values())) if isinstance(grants, dict) else 0
         beside = "" if settings is None else ", of what is configured"
         yield good("grants", f"{count} well-formed{beside}")
-
-
-def _print_tests(result: PolicyTests, folder: Path, threshold: float) -> None:
-    console = build_console()
-    for failure in result.failures:
-        console.print(
-            Text.assemble(("✗ ", "bad"), failure.name, ("  " + _place(failure, folder), "link"))
-        )
-        for line in failure.lines:
-            console.print(Text(f"    {line}"))
-    if result.failures:
-        console.print()
-    for place in result.uncovered:
-        console.print(
-            Text.assemble(("! ", "warning"), "no test reaches ", (f"{folder / place}", "link"))
-        )
-    if result.uncovered:
-        console.print()
-    style = "bad" if result.failures or not result.passed else "good"
-    summary = Text(f"{result.passed} passed, {len(result.failures)} failed", style=style)
-    if not result.failures:
-        enough = "good" if result.coverage >= threshold else "bad"
-        summary.append(f", {result.coverage:g} % covered", style=enough)
-    console.print(summary)
-
-
-def _place(failure: Failure, folder: Path) -> str:
-    return str(folder / failure.place)

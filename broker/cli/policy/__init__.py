@@ -1,0 +1,18 @@
+"""``broker policy``: the rules that decide, from the first edit to the day after."""
+
+import typer
+
+from broker.cli.policy.build import BUILD_HELP, build
+from broker.cli.policy.check import CHECK_HELP, check
+from broker.cli.policy.test import TEST_HELP, run_tests
+
+app = typer.Typer(
+    rich_markup_mode="markdown",
+    no_args_is_help=True,
+    help="Build, test and check the policy.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+# In the order in which ``--help`` lists them. Each module explains its own command.
+app.command("build", epilog=BUILD_HELP)(build)
+app.command("test", epilog=TEST_HELP)(run_tests)
+app.command("check", epilog=CHECK_HELP)(check)
