@@ -61,7 +61,7 @@ class ClientRegistry:
                 )
             self._clients[client.id] = RegisteredClient(
                 settings=client,
-                client=_client(client, settings.issuer),
+                client=build_client(client, settings.issuer),
                 secrets=SecretHashes.load([s.get_secret_value() for s in client.secrets]),
                 keys=keys,
             )
@@ -98,7 +98,8 @@ class ClientRegistry:
         await asyncio.gather(*(client.keys.aclose() for client in self if client.keys))
 
 
-def _client(settings: ClientSettings, issuer: str) -> Client:
+def build_client(settings: ClientSettings, issuer: str) -> Client:
+    """Return a configured client as the steps see it; ``issuer`` is our own."""
     return Client(
         id=settings.id,
         principal=Principal(issuer, settings.id),

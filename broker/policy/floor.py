@@ -14,14 +14,15 @@ repeats the numbers:
 (7) the targets are exactly those that were requested;
 (8) the claims are of every target's list, and none is one that the broker writes itself;
 (9) the purpose is the one that was requested, or none;
-(10) there is no obligation: one that nobody here understands cannot be met.
+(10) there is no obligation: one that nobody here understands cannot be met;
+(11) no token is used again for longer than one lives.
 
 A decision that breaks one is refused and not mended, for its author meant something else.
 This is the only module that makes a ``Permit``.
 """
 
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -60,9 +61,18 @@ class Invariant(StrEnum):
     CLAIMS = "claims"
     PURPOSE = "purpose"
     OBLIGATIONS = "obligations"
+    REUSE = "reuse"
 
 
 def judge(exchange: Exchange, evaluation: Evaluation, *, ceiling: int) -> Permit | Deny:
+    """Return the same as ``assess``; a policy that is at fault is logged and counted."""
+    decision = assess(exchange, evaluation, ceiling=ceiling)
+    if isinstance(decision, Deny):
+        _report(decision, evaluation.revision)
+    return decision
+
+
+def assess(exchange: Exchange, evaluation: Evaluation, *, ceiling: int) -> Permit | Deny:
     """Return what the engine's answer amounts to; a ``Permit`` only within every invariant.
 
     ``ceiling`` is ``max_delegation_depth`` of the settings, in exchanges. A ``Deny`` is for the
@@ -71,11 +81,11 @@ def judge(exchange: Exchange, evaluation: Evaluation, *, ceiling: int) -> Permit
     ``actor_token.expired`` if not a second of life is left.
     """
     if evaluation.output is None:
-        return _unusable_decision(Reason.POLICY_UNDEFINED, evaluation)
+        return Deny((Reason.POLICY_UNDEFINED,), evaluation)
     try:
         decision = read_decision(evaluation.output)
     except DecisionMalformed:
-        return _unusable_decision(Reason.POLICY_MALFORMED, evaluation)
+        return Deny((Reason.POLICY_MALFORMED,), evaluation)
     if isinstance(decision, Refusal):
         return Deny(decision.reasons, evaluation)
 
@@ -100,6 +110,7 @@ def judge(exchange: Exchange, evaluation: Evaluation, *, ceiling: int) -> Permit
         purpose=decision.purpose,
         claims={name: subject.claims[name] for name in decision.claims if name in subject.claims},
         obligations=decision.obligations,
+        reuse=timedelta(seconds=decision.reuse),
     )
 
 
@@ -116,6 +127,7 @@ def _broken(exchange: Exchange, decision: Allowance, ceiling: int) -> tuple[Inva
         (Invariant.CLAIMS, _claims_hold(exchange, decision)),  # (8)
         (Invariant.PURPOSE, decision.purpose in (None, exchange.request.purpose)),  # (9)
         (Invariant.OBLIGATIONS, not decision.obligations),  # (10)
+        (Invariant.REUSE, decision.reuse <= decision.lifetime),  # (11)
     )
     return tuple(invariant for invariant, holds in judged if not holds)
 
@@ -212,12 +224,6 @@ def _expired(exchange: Exchange) -> Reason:
 
 
 def _violation(broken: tuple[Invariant, ...], evaluation: Evaluation) -> Deny:
-    for invariant in broken:
-        _violations.add(1, {"invariant": invariant.value})
-    _log.error(
-        "the policy's decision would have broken an invariant and is refused",
-        extra={"invariants": [*broken], "policy_revision": evaluation.revision},
-    )
     reason = (
         Reason.POLICY_FLOOR_VIOLATION_SCOPE
         if broken == (Invariant.SCOPE,)
@@ -226,10 +232,18 @@ def _violation(broken: tuple[Invariant, ...], evaluation: Evaluation) -> Deny:
     return Deny((reason,), evaluation, tuple(invariant.value for invariant in broken))
 
 
-def _unusable_decision(reason: Reason, evaluation: Evaluation) -> Deny:
-    _unusable.add(1, {"reason": reason.value})
-    _log.error(
-        "the policy gave no usable decision",
-        extra={"reason": reason.value, "policy_revision": evaluation.revision},
-    )
-    return Deny((reason,), evaluation)
+def _report(deny: Deny, revision: str) -> None:
+    for invariant in deny.violations:
+        _violations.add(1, {"invariant": invariant})
+    if deny.violations:
+        _log.error(
+            "the policy's decision would have broken an invariant and is refused",
+            extra={"invariants": [*deny.violations], "policy_revision": revision},
+        )
+    reason = deny.reasons[0]
+    if reason in (Reason.POLICY_UNDEFINED, Reason.POLICY_MALFORMED):
+        _unusable.add(1, {"reason": reason.value})
+        _log.error(
+            "the policy gave no usable decision",
+            extra={"reason": reason.value, "policy_revision": revision},
+        )

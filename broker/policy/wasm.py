@@ -73,10 +73,18 @@ class WasmEngine:
 
         Raises ``PolicyUnavailable`` if the guest trapped, ran too long, or could not be replaced.
         """
+        return self.decide(input)
+
+    def decide(self, input: bytes) -> Evaluation:  # noqa: A002 — the word of OPA
+        """Return the same to who is no coroutine."""
         return Evaluation(self._revision, input, self._decide(input))
 
     async def aclose(self) -> None:
         """Stop the watchdog and give the memory back. Whoever asks afterwards is refused."""
+        self.close()
+
+    def close(self) -> None:
+        """Do the same for who is no coroutine."""
         self._closed = True
         self._watchdog.stop()
         self._discard()

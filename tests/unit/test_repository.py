@@ -16,11 +16,13 @@ ROOT = Path(__file__).parents[2]
 
 # Python lets anyone construct these; the pipeline is only safe while each has one maker.
 MAKERS = {
-    "VerifiedToken": "broker/tokens/verify.py",
-    "Permit": "broker/policy/floor.py",
-    "SignedToken": "broker/minting/mint.py",
-    "IssuedToken": "broker/audit/commit.py",
+    "VerifiedToken": {"broker/tokens/verify.py"},
+    "Permit": {"broker/policy/floor.py"},
+    "SignedToken": {"broker/minting/mint.py"},
+    "IssuedToken": {"broker/audit/commit.py"},
 }
+# Of what is supposed, and not verified; the import contract "supposed" keeps it from what signs.
+SUPPOSED = {"broker/workbench/recorded.py", "broker/workbench/suppose.py"}
 
 # In two halves, so that this file does not name what no file may name.
 REGISTRIES = [
@@ -81,7 +83,7 @@ def test_a_step_s_proof_is_made_in_one_module(name: str) -> None:
     """No module can hand on a token as verified, permitted, signed or recorded but its maker."""
     makers = {path for path, tree in modules().items() for call, _ in calls(tree) if call == name}
 
-    assert {MAKERS[name]} == makers
+    assert MAKERS[name] == makers - (SUPPOSED if name == "VerifiedToken" else set())
 
 
 @pytest.mark.parametrize("name", MAKERS)
