@@ -195,6 +195,7 @@ class Permit:
     purpose: str | None
     claims: JsonObject = field(repr=False)  # from the subject, by the target's allow-list
     obligations: tuple[str, ...] = ()
+    reuse: timedelta = timedelta()  # how long its token may be handed out again; 0: never
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,7 @@ def document(**overrides: Any) -> dict[str, Any]:
             _client("svc-derive"),
             _client("svc-reenter"),
             _client("svc-shallow"),
+            _client("svc-reuse"),
             _client("svc-idp-only"),
             _client("svc-blocked"),
             _client("svc-ref", targets=["svc-ref"]),
@@ -178,5 +179,10 @@ def grants() -> dict[str, Any]:
         },
         "svc-reenter": {"svc-b": _grant(reentry=True)},
         "svc-shallow": {"svc-b": _grant(max_depth=1)},
+        "svc-reuse": {
+            "svc-b": _grant(reuse="1m"),
+            "svc-c": customers | {"reuse": "30s"},
+            "svc-ref": _grant(reuse="1m"),
+        },
         "svc-idp-only": {"svc-b": _grant(issuers=[IDP])},
     }

@@ -41,6 +41,8 @@ _ALLOWANCE: Final = _REFUSAL | {
     *("targets", "scopes", "derived", "lifetime", "mode", "max_depth", "reentry", "purpose"),
     *("claims", "obligations"),
 }
+# May be left out: who does not know of it has not said it.
+_OPTIONAL: Final = frozenset({"reuse"})
 _DERIVED: Final = frozenset({"scope", "from"})
 
 
@@ -69,6 +71,7 @@ class Allowance:
     purpose: str | None
     claims: tuple[str, ...]
     obligations: tuple[str, ...]
+    reuse: int = 0  # seconds; 0: not said, so never
 
 
 def read_decision(output: object) -> Allowance | Refusal:
@@ -98,7 +101,7 @@ def _read_refusal(output: dict[str, Any]) -> Refusal:
 
 
 def _read_allowance(output: dict[str, Any]) -> Allowance:
-    if output.keys() != _ALLOWANCE:
+    if output.keys() - _OPTIONAL != _ALLOWANCE:
         raise DecisionMalformed("members")
     # A yes with reasons against it is two answers.
     if output["reasons"] != [] or type(output["reasons"]) is not list:
@@ -122,6 +125,7 @@ def _read_allowance(output: dict[str, Any]) -> Allowance:
         purpose=purpose,
         claims=_read_names(output, "claims"),
         obligations=_read_names(output, "obligations"),
+        reuse=_read_count(output, "reuse") if "reuse" in output else 0,
     )
 
 

@@ -53,6 +53,7 @@ class Grant(BaseModel):
     purposes: Strings = []
     reentry: StrictBool = False
     issuers: Strings = [_ANY_ISSUER]
+    reuse: Lifetime | None = None
 
 
 def read_grants(data: bytes) -> object:

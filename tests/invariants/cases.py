@@ -198,6 +198,7 @@ HOSTILE: Final[dict[str, st.SearchStrategy[Any]]] = {
     "purpose": st.sampled_from(["billing", "marketing", ""]),
     "claims": st.lists(st.sampled_from(CLAIMS + HOSTILE_CLAIMS), min_size=1, unique=True),
     "obligations": st.just(["log"]),
+    "reuse": st.sampled_from([1, 301, 10**6, 10**12]),
 }
 
 

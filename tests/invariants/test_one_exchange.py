@@ -211,6 +211,7 @@ def broken_by(case: Case) -> set[str]:
             and all(mapped <= set(target.claims) for target in asked.targets),
             "purpose": said["purpose"] in {None, asked.request.purpose},
             "obligations": said["obligations"] == [],
+            "reuse": said.get("reuse", 0) <= said["lifetime"],
         }.items()
         if not holds
     }
@@ -280,3 +281,15 @@ def test_the_cases_are_of_every_kind():
     # The chain is step 3's, and no decision can break it.
     assert {invariant.value for invariant in Invariant} - {"chain"} <= seen
     assert {"permit", "chain of 0", "chain of 2", "derived", "delegation", "impersonation"} <= seen
+
+
+@settings(FEW)
+@given(CASES)
+def test_no_token_is_used_again_for_longer_than_one_lives(case: Case):
+    """The floor of reuse: within the decision's own lifetime, and 0 where nothing is said."""
+    permit = case.decide()
+    if isinstance(permit, Deny):
+        return
+
+    assert 0 <= permit.reuse.total_seconds() <= case.document["lifetime"]
+    assert "reuse" in case.document or not permit.reuse

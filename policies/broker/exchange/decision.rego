@@ -16,25 +16,29 @@ import data.broker.exchange.lifetime
 import data.broker.exchange.loop
 import data.broker.exchange.mode
 import data.broker.exchange.purpose
+import data.broker.exchange.reuse
 import data.broker.exchange.scopes
 
 # METADATA
 # description: The decision, as schemas/decision.json describes it.
 # entrypoint: true
-decision := {
-	"allow": true,
-	"reasons": [],
-	"targets": [row.target.name | some row in grants.rows],
-	"scopes": scopes.granted,
-	"derived": derivation.needed(scopes.granted),
-	"lifetime": lifetime.seconds,
-	"mode": mode.agreed,
-	"max_depth": depth.bound,
-	"reentry": loop.reentry,
-	"purpose": purpose.accepted,
-	"claims": claims.released,
-	"obligations": [],
-} if {
+decision := object.union(
+	{
+		"allow": true,
+		"reasons": [],
+		"targets": [row.target.name | some row in grants.rows],
+		"scopes": scopes.granted,
+		"derived": derivation.needed(scopes.granted),
+		"lifetime": lifetime.seconds,
+		"mode": mode.agreed,
+		"max_depth": depth.bound,
+		"reentry": loop.reentry,
+		"purpose": purpose.accepted,
+		"claims": claims.released,
+		"obligations": [],
+	},
+	reuse.said,
+) if {
 	allow
 }
 

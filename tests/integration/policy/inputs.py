@@ -23,7 +23,8 @@ def target(name: str = "svc-b", **members: Any) -> dict[str, Any]:
 
 def customers(**members: Any) -> dict[str, Any]:
     """The other target, which knows another scope."""
-    return target("svc-c", scopes=["customers.read", "orders.read"], max_lifetime=120, **members)
+    values = {"scopes": ["customers.read", "orders.read"], "max_lifetime": 120} | members
+    return target("svc-c", **values)
 
 
 def policy_input(**changes: Any) -> dict[str, Any]:
@@ -105,6 +106,9 @@ PERMITS: dict[str, dict[str, Any]] = {
     "derived-of-a-scope": scopeless(subject__scopes=["orders.write"], subject__scopeless=False),
     "derived-of-identity": scopeless(),
     "reentry": {"client__id": "svc-reenter", "delegation__reenters": True},
+    "reuse": {"client__id": "svc-reuse"},
+    "reuse-for-two-targets": {"client__id": "svc-reuse"}
+    | {"request__targets": [target(), customers(max_lifetime=20)]},
     "actor-token": {"actor": policy_input()["subject"], "delegation__actor_token": True},
     "two-targets": {"request__targets": [target(), customers()]},
     "claims-of-the-target": {"request__targets": [target(claims=["email", "acr"])]}

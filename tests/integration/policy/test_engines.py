@@ -57,6 +57,11 @@ async def test_a_permit_is_a_whole_document(engine, case):
         ("purpose", {"purpose": "billing"}),
         ("purpose-that-nobody-asked-for", {}),
         ("reentry", {"reentry": True}),
+        ("reuse", {"reuse": 60}),
+        (
+            "reuse-for-two-targets",
+            {"targets": ["svc-b", "svc-c"], "lifetime": 20, "reuse": 20},
+        ),
         ("two-targets", {"targets": ["svc-b", "svc-c"], "lifetime": 120}),
         ("claims-of-the-target", {"claims": ["acr", "email"]}),
         ("names-outside-ascii", {}),

@@ -89,6 +89,33 @@ def test_a_yes_is_read_whole():
     ) == read_decision(document)
 
 
+@pytest.mark.parametrize("seconds", [1, 30, 10**12])
+def test_for_how_long_a_token_is_used_again_is_read(seconds):
+    """The one member that may be left out; its bound is judged by the floor."""
+    decision = read_decision(allowance(reuse=seconds))
+
+    assert isinstance(decision, Allowance)
+    assert seconds == decision.reuse
+
+
+def test_a_yes_that_says_nothing_of_reuse_means_none():
+    """So a policy of before goes on as it was."""
+    decision = read_decision(allowance())
+
+    assert isinstance(decision, Allowance)
+    assert 0 == decision.reuse
+
+
+@pytest.mark.row("ATK-POL-01")
+@pytest.mark.parametrize(
+    "value", [pytest.param(value, id=name) for name, value in JSON.items() if name != "one"]
+)
+def test_a_reuse_of_another_type_is_malformed(value):
+    """Null and 0 too: there is one way to say nothing of it."""
+    with pytest.raises(DecisionMalformed):
+        read_decision(allowance(reuse=value))
+
+
 def test_a_no_keeps_its_reasons_in_order():
     """The first one is answered."""
     document = refusal("policy.scope_unknown", "delegation.loop")

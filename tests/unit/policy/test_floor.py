@@ -65,6 +65,17 @@ def test_a_decision_within_every_bound_becomes_a_permit():
     ) == judge(asked, said, ceiling=8)
 
 
+@pytest.mark.parametrize("seconds", [1, 30, 120])
+def test_a_decision_may_have_its_token_used_again(seconds):
+    """For as long as it says, up to a token's whole life."""
+    assert permitted(reuse=seconds).reuse == timedelta(seconds=seconds)
+
+
+def test_what_does_not_say_so_is_not_used_again():
+    """A policy of before, and a decision that was recorded then, mean what they meant."""
+    assert timedelta() == permitted().reuse
+
+
 # ---------------------------------------------------------------- no decision
 
 
@@ -129,6 +140,8 @@ def test_a_no_is_a_no_with_the_policy_s_reasons():
         pytest.param({"claims": ["email"]}, "claims", id="extra-claim"),
         pytest.param({"purpose": "billing"}, "purpose", id="purpose-that-nobody-gave"),
         pytest.param({"obligations": ["log"]}, "obligations", id="obligation"),
+        pytest.param({"reuse": 121}, "reuse", id="reuse-beyond-the-lifetime"),
+        pytest.param({"reuse": 10**30}, "reuse", id="endless-reuse"),
     ],
 )
 def test_a_decision_that_asks_for_more_is_refused(decision, broken):
@@ -555,6 +568,7 @@ def test_every_invariant_that_is_broken_is_named():
         "claims": ["email"],
         "purpose": "x",
         "obligations": ["x"],
+        "reuse": 10**7,
     }
     named = {
         *violations(asked, **everything, mode="impersonation"),

@@ -50,6 +50,10 @@ def problems(cell: object, settings: Settings | None = None) -> list[str]:
         pytest.param({"reentry": "yes"}, id="reentry-text"),
         pytest.param({"reentry": 1}, id="reentry-a-number"),
         pytest.param({"issuers": "*"}, id="issuers-no-list"),
+        pytest.param({"reuse": True}, id="reuse-true"),
+        pytest.param({"reuse": "30"}, id="reuse-without-unit"),
+        pytest.param({"reuse": "0s"}, id="reuse-zero"),
+        pytest.param({"reuse": None}, id="reuse-null"),
         pytest.param({"max_depht": 3}, id="misspelt"),
     ],
 )

@@ -226,7 +226,7 @@ def test_a_yes_has_the_same_members_everywhere():
     """What one of the two would read, the other requires."""
     permit = definition("permit")
 
-    assert list(allowance()) == list(permit["properties"])
+    assert list(allowance(reuse=1)) == list(permit["properties"])
     assert set(allowance()) == set(permit["required"])
     assert sorted(Mode) == sorted(permit["properties"]["mode"]["enum"])
 
@@ -254,7 +254,7 @@ values = st.recursive(
     ),
     max_leaves=6,
 )
-members = st.sampled_from([*allowance(), "x"])
+members = st.sampled_from([*allowance(), "reuse", "x"])
 
 
 @given(
@@ -302,6 +302,8 @@ def test_grants_are_of_their_schema(rows):
         pytest.param({"scopes": [], "max_lifetime": "0s"}, id="lifetime-nothing"),
         pytest.param({"scopes": [], "max_lifetime": "2 m"}, id="lifetime-space"),
         pytest.param({"scopes": [], "max_depth": 0}, id="depth-nothing"),
+        pytest.param({"scopes": [], "reuse": "0s"}, id="reuse-nothing"),
+        pytest.param({"scopes": [], "reuse": 30}, id="reuse-number"),
         pytest.param({"scopes": [], "mode": "both"}, id="mode-unknown"),
         pytest.param({"scopes": [], "reentry": "yes"}, id="reentry-text"),
         pytest.param({"scopes": [], "excess": "ignore"}, id="excess-unknown"),

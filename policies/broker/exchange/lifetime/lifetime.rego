@@ -20,14 +20,17 @@ seconds := least if {
 
 _bounds := array.concat(
 	[bound | some row in grants.rows; bound := row.target.max_lifetime; is_number(bound)],
-	[bound | some row in grants.rows; bound := _seconds(object.get(row.grant, "max_lifetime", _none))],
+	[bound | some row in grants.rows; bound := seconds_of(object.get(row.grant, "max_lifetime", _none))],
 )
 
 # Longer than any target's, whose own bound then decides.
 _none := "99999d"
 
-# Durations are written like 90s, 5m, 24h or 30d, as in the settings.
-_seconds(duration) := to_number(digits) * _units[unit] if {
+# METADATA
+# description: |
+#   How many seconds a duration has; undefined for what is none. They are written like 90s, 5m, 24h
+#   or 30d, as in the settings.
+seconds_of(duration) := to_number(digits) * _units[unit] if {
 	# to_number reads 1e9 and -1 as well; what is left here of such a text is no unit.
 	unit := trim_left(duration, "0123456789")
 	digits := trim_suffix(duration, unit)
