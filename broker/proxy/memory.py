@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from broker.audit.proxied import Label
+from broker.cache import BoundedCache
 from broker.proxy.answer import Failure, Refusal, UpstreamToken
-from broker.proxy.cache import BoundedCache
 from broker.proxy.count import HitCounter
 from broker.proxy.flight import Flights
 from broker.proxy.key import build_secret

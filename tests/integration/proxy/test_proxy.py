@@ -10,11 +10,11 @@ from datetime import timedelta
 
 import pytest
 
+from broker.cache import OVERHEAD
 from broker.domain import Evaluation
 from broker.errors import Reason
 from broker.issuers.fetch import MAX_REPLY
 from broker.policy.engine import PolicyUnavailable
-from broker.proxy.cache import OVERHEAD
 from broker.proxy.upstream import LEARNT_FOR
 from tests.fixtures.postgres import execute
 from tests.heap import find_text

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.proxy.cache import OVERHEAD, BoundedCache
+from broker.cache import OVERHEAD, BoundedCache
 
 
 @dataclass(frozen=True)
