@@ -8,6 +8,7 @@ so nothing can be minted that was not permitted and nothing answered that was no
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_network
 from typing import Any, Final, Literal
@@ -179,6 +180,12 @@ class Derived:
     source: str
 
 
+class Obligation(StrEnum):
+    """What a permit can oblige the broker to, besides giving the token."""
+
+    ALERT = "alert"  # somebody is told, each time
+
+
 @dataclass(frozen=True, slots=True)
 class Permit:
     """The exchange is allowed, in these bounds. Made only by ``broker.policy.floor``."""
@@ -194,7 +201,7 @@ class Permit:
     max_depth: int
     purpose: str | None
     claims: JsonObject = field(repr=False)  # from the subject, by the target's allow-list
-    obligations: tuple[str, ...] = ()
+    obligations: tuple[Obligation, ...] = ()  # sorted
     reuse: timedelta = timedelta()  # how long its token may be handed out again; 0: never
 
 

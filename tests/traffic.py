@@ -159,12 +159,14 @@ def build_row(
     asked: Iterable[str] = (),
     audiences: Iterable[str] = (),
     depth: int = 1,
+    obligations: Iterable[str] = (),
 ) -> Row:
     """The columns that rules read, and a record with the members that they read."""
     record = {
         "version": 2,
         "asked": {"scope": " ".join(asked), "audiences": [*audiences], "resources": []},
         "depth": depth,
+        **({"obligations": named} if (named := [*obligations]) else {}),
     }
     return {
         "id": id,

@@ -54,6 +54,8 @@ def build_issued(
         "lifetime": int((signed.expires_at - signed.issued_at).total_seconds()),
         "token_sha256": sha256(signed.token.encode()).hexdigest(),
     }
+    if permit.obligations:
+        record["obligations"] = list(permit.obligations)
     return build_event(record, vault)
 
 

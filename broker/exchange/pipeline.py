@@ -3,7 +3,8 @@
     0 parse → 1 authenticate → 2 verify → 3 delegate → 4 decide → 5 mint → 6 commit (→ 7 respond)
 
 Each step takes what the one before it made, and there is no other way to make it, so none can be
-left out. A refusal is recorded like a token: before it is answered.
+left out. But for ``mint``, where the grant says that a token may be given out again: that one has
+been through it. A refusal is recorded like a token: before it is answered.
 """
 
 import asyncio
@@ -36,6 +37,8 @@ from broker.errors import (
     Rejected,
     VerificationRejected,
 )
+from broker.exchange.obligations import meet_obligations
+from broker.exchange.reuse import TokenReuse
 from broker.jose.sign import CannotSign
 from broker.minting.mint import SigningKeys, mint
 from broker.policy.engine import PolicyEngine, PolicyUnavailable
@@ -66,6 +69,7 @@ class TokenExchange:
     engine: PolicyEngine
     signing_keys: SigningKeys
     trail: AuditTrail
+    reuse: TokenReuse
     ceiling: int  # exchanges: the settings' ``max_delegation_depth``
     clock: Callable[[], datetime]
     build_id: Callable[[], str]  # UUIDv7: the ``jti`` and the id of the audit row
@@ -96,7 +100,7 @@ class TokenExchange:
     async def _exchange(
         self, attempt: Attempt, parse: Callable[[], TokenExchangeRequest]
     ) -> IssuedToken:
-        now = attempt.at
+        now, began = attempt.at, self.reuse.look()
         with step("parse"):
             request = attempt.request = parse()
         with step("authenticate"):
@@ -123,10 +127,22 @@ class TokenExchange:
                 scopes=split_scope(request.scope),
             )
             permit = await self._decide(attempt, exchange)
-        with step("mint"):
-            signed = await self._mint(permit, now)
+        issue = partial(self._issue, attempt, permit)
+        given = (
+            await self.reuse.find_or_issue(permit, began, issue) if permit.reuse else await issue()
+        )
+        if isinstance(given, IssuedToken):
+            return given
         with step("commit"):
-            return await self.trail.commit(attempt, signed)
+            return await self.trail.commit(attempt, given)
+
+    async def _issue(self, attempt: Attempt, permit: Permit) -> IssuedToken:
+        with step("mint"):
+            signed = await self._mint(permit, attempt.at)
+        with step("commit"):
+            issued = await self.trail.commit(attempt, signed)
+        meet_obligations(signed)
+        return issued
 
     def _check_revoked(self, attempt: Attempt, token: VerifiedToken, reason: Reason) -> None:
         """Refuse a token that was revoked, or that descends from what was (invariant 10)."""

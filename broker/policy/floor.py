@@ -14,8 +14,8 @@ repeats the numbers:
 (7) the targets are exactly those that were requested;
 (8) the claims are of every target's list, and none is one that the broker writes itself;
 (9) the purpose is the one that was requested, or none;
-(10) there is no obligation: one that nobody here understands cannot be met;
-(11) no token is used again for longer than one lives.
+(10) every obligation is one that the broker knows: what nobody understands, nobody meets;
+(11) no token is used again for longer than one lives, and none that obliges to something.
 
 A decision that breaks one is refused and not mended, for its author meant something else.
 This is the only module that makes a ``Permit``.
@@ -26,7 +26,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from broker.domain import Deny, Derived, Evaluation, Exchange, Permit
+from broker.domain import Deny, Derived, Evaluation, Exchange, Obligation, Permit
 from broker.errors import Reason
 from broker.oauth import RESERVED_CLAIMS, Mode
 from broker.policy.decision import Allowance, DecisionMalformed, Refusal, read_decision
@@ -46,6 +46,7 @@ _unusable = meter.create_counter(
 
 # Where a derived scope comes from if its subject's issuer gives none. A word, not a scope.
 IDENTITY: Final = "identity"
+_OBLIGATIONS: Final = frozenset(obligation.value for obligation in Obligation)
 
 
 class Invariant(StrEnum):
@@ -109,7 +110,7 @@ def assess(exchange: Exchange, evaluation: Evaluation, *, ceiling: int) -> Permi
         max_depth=decision.max_depth,
         purpose=decision.purpose,
         claims={name: subject.claims[name] for name in decision.claims if name in subject.claims},
-        obligations=decision.obligations,
+        obligations=tuple(Obligation(name) for name in sorted(decision.obligations)),
         reuse=timedelta(seconds=decision.reuse),
     )
 
@@ -126,8 +127,8 @@ def _broken(exchange: Exchange, decision: Allowance, ceiling: int) -> tuple[Inva
         (Invariant.TARGET, _targets_hold(exchange, decision)),  # (7)
         (Invariant.CLAIMS, _claims_hold(exchange, decision)),  # (8)
         (Invariant.PURPOSE, decision.purpose in (None, exchange.request.purpose)),  # (9)
-        (Invariant.OBLIGATIONS, not decision.obligations),  # (10)
-        (Invariant.REUSE, decision.reuse <= decision.lifetime),  # (11)
+        (Invariant.OBLIGATIONS, _OBLIGATIONS.issuperset(decision.obligations)),  # (10)
+        (Invariant.REUSE, _reuse_holds(decision)),  # (11)
     )
     return tuple(invariant for invariant, holds in judged if not holds)
 
@@ -201,6 +202,11 @@ def _claims_hold(exchange: Exchange, decision: Allowance) -> bool:
     return RESERVED_CLAIMS.isdisjoint(decision.claims) and all(
         set(decision.claims).issubset(target.claims) for target in exchange.targets
     )
+
+
+def _reuse_holds(decision: Allowance) -> bool:
+    # A token that is given again has no row of its own, and whoever should be told is not.
+    return decision.reuse <= decision.lifetime and not (decision.reuse and decision.obligations)
 
 
 def _has_actor_token(exchange: Exchange) -> bool:

@@ -20,6 +20,7 @@ RuleName = Literal[
     "deep_chain",
     "use_after_revocation",
     "widening",
+    "obliged",
 ]
 Factor = Annotated[float, Field(ge=1, le=1000)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -93,6 +94,10 @@ class DeepChain(Rule):
     depth: int = Field(5, ge=2, le=64, description="Exchanges along the way, from which on.")
 
 
+class Obliged(Rule):
+    """A token was issued that the policy wants somebody to be told of."""
+
+
 class UseAfterRevocation(Repeated):
     """A client goes on with what was revoked."""
 
@@ -120,6 +125,7 @@ class AlertRules(Section):
         UseAfterRevocation(), description="What was revoked is used again and again."
     )
     widening: Widening = Field(Widening(), description="A client asks for much that is new.")
+    obliged: Obliged = Field(Obliged(), description="The policy wants somebody to be told.")
 
 
 class Suppression(Section):

@@ -197,7 +197,7 @@ HOSTILE: Final[dict[str, st.SearchStrategy[Any]]] = {
     "reentry": st.just(False),
     "purpose": st.sampled_from(["billing", "marketing", ""]),
     "claims": st.lists(st.sampled_from(CLAIMS + HOSTILE_CLAIMS), min_size=1, unique=True),
-    "obligations": st.just(["log"]),
+    "obligations": st.sampled_from([["log"], ["alert"], ["alert", "log"]]),
     "reuse": st.sampled_from([1, 301, 10**6, 10**12]),
 }
 

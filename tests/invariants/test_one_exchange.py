@@ -210,8 +210,9 @@ def broken_by(case: Case) -> set[str]:
             "claims": not mapped & RESERVED_CLAIMS
             and all(mapped <= set(target.claims) for target in asked.targets),
             "purpose": said["purpose"] in {None, asked.request.purpose},
-            "obligations": said["obligations"] == [],
-            "reuse": said.get("reuse", 0) <= said["lifetime"],
+            "obligations": set(said["obligations"]) <= {"alert"},
+            "reuse": said.get("reuse", 0) <= said["lifetime"]
+            and not ("reuse" in said and said["obligations"]),
         }.items()
         if not holds
     }

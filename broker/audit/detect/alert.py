@@ -19,6 +19,7 @@ SEVERITIES: Final[Mapping[RuleName, str]] = {
     "deep_chain": "low",
     "use_after_revocation": "high",
     "widening": "medium",
+    "obliged": "high",
 }
 
 

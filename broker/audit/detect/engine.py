@@ -16,6 +16,7 @@ from broker.audit.detect.again import Replayed, UseAfterRevocation
 from broker.audit.detect.alert import Alert
 from broker.audit.detect.chains import DeepChains
 from broker.audit.detect.memory import DAYS, Recent, texts, whole
+from broker.audit.detect.obliged import ObligedTo
 from broker.audit.detect.pairs import NewPairs
 from broker.audit.detect.sighting import Sighting, sight
 from broker.audit.detect.surge import Rate, Refusals
@@ -147,4 +148,5 @@ def _build_rules(settings: AlertRules) -> list[tuple[Rule, Watcher]]:
         (settings.deep_chain, DeepChains(settings.deep_chain)),
         (settings.use_after_revocation, UseAfterRevocation(settings.use_after_revocation)),
         (settings.widening, Widened(settings.widening)),
+        (settings.obliged, ObligedTo()),
     ]

@@ -34,6 +34,7 @@ class Sighting:
     reasons: tuple[tuple[str, int], ...] = ()  # and how often: the first one of a row counts once
     depth: int = 0
     asked: tuple[str, ...] = ()  # scopes and targets
+    obligations: tuple[str, ...] = ()
 
     @property
     def hour(self) -> int:
@@ -72,6 +73,7 @@ def sight(row: Mapping[str, Any]) -> Sighting | None:
         reasons=_reasons(row, record),
         depth=max(_count(record, "depth"), len(row["actors"])),
         asked=_asked(record) if row["kind"] in _ASKS else (),
+        obligations=_obligations(row, record),
     )
 
 
@@ -89,6 +91,10 @@ def _reasons(row: Mapping[str, Any], record: Mapping[str, Any]) -> tuple[tuple[s
 def _count(record: Mapping[str, Any], name: str) -> int:
     value = find_member(record, name)
     return value if type(value) is int and 0 <= value < 10**6 else 0
+
+
+def _obligations(row: Mapping[str, Any], record: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(find_texts(record, "obligations")) if row["outcome"] == "issued" else ()
 
 
 def _asked(record: Mapping[str, Any]) -> tuple[str, ...]:

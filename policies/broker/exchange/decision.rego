@@ -35,9 +35,9 @@ decision := object.union(
 		"reentry": loop.reentry,
 		"purpose": purpose.accepted,
 		"claims": claims.released,
-		"obligations": [],
+		"obligations": obligations,
 	},
-	reuse.said,
+	_reuse,
 ) if {
 	allow
 }
@@ -74,8 +74,8 @@ deny contains code if some code in loop.deny
 
 deny contains code if some code in scopes.deny
 
-# Rules of one's own are packages directly below broker.rules, each with a set `deny`. They can
-# only refuse.
+# Rules of one's own are packages directly below broker.rules, each with a set `deny`, a set
+# `oblige`, or both. They can only refuse, and oblige the broker to something besides.
 deny contains code if {
 	some denial in _own_denials
 	is_set(denial)
@@ -89,7 +89,30 @@ deny contains "policy.denied" if {
 	denial != false
 }
 
+# So with `oblige if …`: what the broker should have done, it would not do.
+deny contains "policy.denied" if {
+	some obligation in _own_obligations
+	not is_set(obligation)
+	obligation != false
+}
+
 _own_denials := [denial | denial := data.broker.rules[_].deny]
+
+_own_obligations := [obligation | obligation := data.broker.rules[_].oblige]
+
+# METADATA
+# description: |
+#   What the broker has to do besides. It knows `alert`, and refuses what it does not know.
+obligations := {name |
+	some obligation in _own_obligations
+	is_set(obligation)
+	some name in obligation
+}
+
+# Whatever obliges the broker does so each time, so there is no token that was made before.
+_reuse := reuse.said if count(obligations) == 0
+
+_reuse := {} if count(obligations) > 0
 
 # METADATA
 # description: |

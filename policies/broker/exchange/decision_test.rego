@@ -182,3 +182,40 @@ test_a_reason_of_ones_own_comes_after_the_stock_ones if {
 		fixture.changed("/delegation/depth", 4),
 	) == fixture.refused(["delegation.depth_exceeded", "policy.denied"])
 }
+
+test_rules_of_ones_own_oblige[name] if {
+	some name, rules in {
+		"a package": {"night": {"oblige": {"alert"}}},
+		"several": {"night": {"oblige": {"alert"}}, "admin": {"oblige": {"alert"}, "deny": set()}},
+	}
+	_denying(rules, fixture.good) == fixture.permitted({"obligations": {"alert"}})
+}
+
+# The broker knows which there are, and refuses the others.
+test_what_they_oblige_to_is_not_left_out if {
+	_denying({"night": {"oblige": {"alert", "call"}}}, fixture.good) == fixture.permitted({"obligations": {"alert", "call"}})
+}
+
+test_what_is_refused_obliges_to_nothing if {
+	rules := {"night": {"oblige": {"alert"}, "deny": {"policy.denied"}}}
+	_denying(rules, fixture.good) == fixture.refused(["policy.denied"])
+}
+
+test_an_obligation_that_is_no_set_refuses[index] if {
+	some index, value in [true, "alert", ["alert"], null, {"alert": true}]
+	_denying({"night": {"oblige": value}}, fixture.good) == fixture.refused(["policy.denied"])
+}
+
+test_no_obligation_obliges_to_nothing if {
+	every value in [set(), false] {
+		_denying({"night": {"oblige": value}}, fixture.good) == fixture.permitted({})
+	}
+}
+
+test_what_obliges_is_not_answered_with_a_token_that_was_made_before if {
+	rows := fixture.granting("reuse", "30s")
+	decision := data.broker.exchange.decision with input as fixture.good
+		with data.broker.grants as rows
+		with data.broker.rules as {"night": {"oblige": {"alert"}}}
+	decision == fixture.permitted({"obligations": {"alert"}})
+}

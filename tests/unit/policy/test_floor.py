@@ -6,7 +6,7 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from broker.domain import Deny, Derived, Exchange, Permit, Principal
+from broker.domain import Deny, Derived, Exchange, Obligation, Permit, Principal
 from broker.errors import PUBLIC, Reason
 from broker.oauth import RESERVED_CLAIMS, Mode, OAuthError
 from broker.policy import floor
@@ -76,6 +76,11 @@ def test_what_does_not_say_so_is_not_used_again():
     assert timedelta() == permitted().reuse
 
 
+def test_a_decision_may_oblige_to_what_the_broker_knows():
+    """An alert: it is met once the token is recorded."""
+    assert (Obligation.ALERT,) == permitted(obligations=["alert"]).obligations
+
+
 # ---------------------------------------------------------------- no decision
 
 
@@ -140,7 +145,11 @@ def test_a_no_is_a_no_with_the_policy_s_reasons():
         pytest.param({"claims": ["email"]}, "claims", id="extra-claim"),
         pytest.param({"purpose": "billing"}, "purpose", id="purpose-that-nobody-gave"),
         pytest.param({"obligations": ["log"]}, "obligations", id="obligation"),
+        pytest.param({"obligations": ["alert", "log"]}, "obligations", id="one-obligation-of-two"),
         pytest.param({"reuse": 121}, "reuse", id="reuse-beyond-the-lifetime"),
+        pytest.param(
+            {"reuse": 1, "obligations": ["alert"]}, "reuse", id="reuse-of-what-obliges-each-time"
+        ),
         pytest.param({"reuse": 10**30}, "reuse", id="endless-reuse"),
     ],
 )

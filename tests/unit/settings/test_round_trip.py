@@ -74,6 +74,7 @@ FULL: dict[str, Any] = {
                 "deep_chain": {"enabled": False, "depth": 2},
                 "use_after_revocation": {"enabled": False, "threshold": "9/30m"},
                 "widening": {"enabled": False, "new": 2},
+                "obliged": {"enabled": False},
             },
             "suppress": [
                 {

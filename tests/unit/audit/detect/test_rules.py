@@ -179,6 +179,28 @@ def test_a_chain_deeper_than_any_is_told():
     assert [] == told(usual(depth=4))
 
 
+def test_what_the_policy_wants_to_be_told_is_told():
+    """One token is enough; of a client and a subject once a day."""
+    obliged = {"obligations": ["alert"]}
+    made = [
+        seen_row(NOON, **obliged),
+        seen_row(NOON, **obliged),
+        seen_row(NOON, subject="hmac:bob", **obliged),
+        seen_row(NOON + DAY, **obliged),
+    ]
+
+    assert [("obliged", "svc", 1)] * 3 == told(made)
+    assert [str(made[n]["id"]) for n in (0, 2, 3)] == [one.evidence[0] for one in look(made)]
+
+
+def test_what_was_refused_or_obliges_to_nothing_known_is_not_told():
+    """Only an issued token obliges, and only to what there is."""
+    refused = seen_row(NOON, reason="policy.denied", obligations=["alert"])
+    broken = seen_row(NOON) | {"record": '{"obligations":{"alert":true}}'}
+
+    assert [] == told([refused, broken, seen_row(NOON, obligations=["call"]), seen_row(NOON)])
+
+
 def test_a_client_that_asks_for_much_that_is_new():
     """The alert has the names; a few in a day are a release."""
     asked = [f"s{n}" for n in range(6)]
