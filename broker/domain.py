@@ -162,6 +162,11 @@ class Exchange:
     scopes: tuple[str, ...]  # requested, without repeats, in the order of the request
 
 
+# Of ``policies/schemas/input.json``. Records name it, so that a later version knows which steps
+# lead from an input on record to its own (``broker.workbench.upgrade``).
+INPUT_VERSION: Final = 1
+
+
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """What a policy engine answered, or that it had no answer; enough to replay it."""
@@ -241,10 +246,28 @@ class SignedToken:
 
 
 @dataclass(frozen=True, slots=True)
-class IssuedToken:
-    """A signed token whose audit row is durable. Made only by ``broker.audit.commit``."""
+class ReusedToken:
+    """A token that was issued to the same request before, and must not leave again yet.
 
-    signed: SignedToken
+    Made only by ``broker.exchange.reuse``. Its members are those of the ``SignedToken``, but for
+    ``permit``, which is of the request at hand, and ``id``.
+    """
+
+    permit: Permit
+    id: str  # of the audit row of this request; ``jti`` is the id of the first one's
+    jti: str
+    token: str = field(repr=False)
+    txn: str
+    kid: str
+    issued_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedToken:
+    """A signed token, and that it is given out is durable. Made only by ``broker.audit.commit``."""
+
+    signed: SignedToken | ReusedToken
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from broker.clients.authenticate import ClientAuthenticator
 from broker.clients.registry import ClientRegistry
 from broker.endpoints.health import Readiness
 from broker.exchange.pipeline import TokenExchange
+from broker.exchange.reuse import TokenReuse
 from broker.introspection.introspect import Introspection
 from broker.issuers.registry import IssuerRegistry
 from broker.keys.keyring import Keyring
@@ -129,6 +130,12 @@ def wire(settings: Settings, shared: Shared, previous: Wired | None) -> Wired:
         engine=engine,
         signing_keys=shared.keyring,
         trail=shared.trail,
+        reuse=TokenReuse(
+            *(shared.blocklist, shared.keyring),
+            issuer=settings.issuer,
+            clock=shared.clock,
+            build_id=shared.build_id,
+        ),
         ceiling=settings.max_delegation_depth,
         clock=shared.clock,
         build_id=shared.build_id,

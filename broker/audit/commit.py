@@ -20,6 +20,7 @@ from broker.audit.outcome import (
     build_counted,
     build_issued,
     build_refused,
+    build_reused,
 )
 from broker.audit.proxied import Label, build_fetched, build_hits
 from broker.audit.queue import AlreadyClaimed, AuditUnavailable
@@ -32,6 +33,7 @@ from broker.domain import (
     IssuedToken,
     ProxyQuestion,
     Reference,
+    ReusedToken,
     SignedToken,
     VerifiedToken,
 )
@@ -71,26 +73,32 @@ class AuditTrail:
         self._build_id = build_id
         self._budget = budget or RefusalBudget()
 
-    async def commit(self, attempt: Attempt, signed: SignedToken) -> IssuedToken:
+    async def commit(self, attempt: Attempt, signed: SignedToken | ReusedToken) -> IssuedToken:
         """Return the token as one that may leave: its row and its claims are durable.
 
-        So is what it stands for, if it is a reference.
+        So is what it stands for, if it is a reference. Of a token that leaves once more, it is the
+        row of this request.
 
         Raises ``CommitRejected``: ``audit.unavailable``, or ``subject_token.replayed`` or
         ``actor_token.replayed`` where a one-time token was used meanwhile; that is recorded.
         """
         claims = dict(_claims(attempt))
+        event, references = self._describe(attempt, signed)
         try:
-            await self._append(
-                build_issued(attempt, signed, issuer=self._issuer, vault=self._vault),
-                [*claims.values()],
-                [] if signed.reference is None else [signed.reference],
-            )
+            await self._append(event, [*claims.values()], references)
         except AlreadyClaimed as taken:
             reason = next(reason for reason, (key, _) in claims.items() if key in taken.keys)
             await self._refuse(attempt, reason)
             raise CommitRejected(reason) from taken
         return IssuedToken(signed)
+
+    def _describe(
+        self, attempt: Attempt, signed: SignedToken | ReusedToken
+    ) -> tuple[Event, list[Reference]]:
+        if isinstance(signed, ReusedToken):
+            return build_reused(attempt, signed, issuer=self._issuer, vault=self._vault), []
+        event = build_issued(attempt, signed, issuer=self._issuer, vault=self._vault)
+        return event, [] if signed.reference is None else [signed.reference]
 
     async def refuse(self, attempt: Attempt, reason: Reason) -> None:
         """Return once the refusal is durable, or was counted.

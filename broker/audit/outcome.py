@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 
 from broker.audit.event import (
     VERSION,
@@ -21,20 +21,38 @@ from broker.audit.event import (
 from broker.audit.proxied import describe_question
 from broker.audit.vault import Vault
 from broker.domain import (
+    INPUT_VERSION,
     Attempt,
     Evaluation,
     Principal,
+    ReusedToken,
     SignedToken,
     TokenExchangeRequest,
     VerifiedToken,
 )
 from broker.errors import Reason
 
+REUSE: Final = "reuse"  # the action of an exchange that was answered with a token of before
+
 
 def build_issued(
     attempt: Attempt, signed: SignedToken, *, issuer: str, vault: Vault | None = None
 ) -> Event:
     """Return the event of a token that may leave once this is durable; its id is the ``jti``."""
+    record = _given(attempt, signed, issuer) | {"jti": signed.id}
+    return build_event(record, vault)
+
+
+def build_reused(
+    attempt: Attempt, reused: ReusedToken, *, issuer: str, vault: Vault | None = None
+) -> Event:
+    """Return the event of a token that may leave once more: who asked, and which one it is."""
+    record = _given(attempt, reused, issuer) | {"action": REUSE, "jti": reused.jti}
+    return build_event(record, vault)
+
+
+def _given(attempt: Attempt, signed: SignedToken | ReusedToken, issuer: str) -> dict[str, Any]:
+    """Return what is said of a token, whether it is new or not."""
     permit = signed.permit
     record = _exchange(attempt, signed.id, issuer, permit.evaluation, permit.chain)
     record |= {
@@ -45,7 +63,6 @@ def build_issued(
         "purpose": permit.purpose,
         "mode": permit.mode,
         "max_depth": permit.max_depth,
-        "jti": signed.id,
         "txn": signed.txn,
         "kid": signed.kid,
         "issued_at": render_time(signed.issued_at),
@@ -56,7 +73,7 @@ def build_issued(
     }
     if permit.obligations:
         record["obligations"] = list(permit.obligations)
-    return build_event(record, vault)
+    return record
 
 
 def build_refused(
@@ -204,6 +221,8 @@ def _exchange(
             "revision": evaluation.revision,
             "decision_id": evaluation.decision_id,
         }
+        if attempt.proxied is None:
+            record["policy"]["input_version"] = INPUT_VERSION
         personal["policy_input"] = bounded_json(evaluation.input)
         personal["decision"] = bounded_document(evaluation.output)
     return record

@@ -198,7 +198,9 @@ class Blocklist:
         self._take(rules)
 
     def _take(self, rules: list[Rule]) -> None:
-        self._snapshot = (self._snapshot or Snapshot()).extend(rules)
+        # The same one where nothing is new: by it others know that nothing was revoked since.
+        if rules or self._snapshot is None:
+            self._snapshot = (self._snapshot or Snapshot()).extend(rules)
         if rules:
             self._newest = rules[-1]
             _last.set(self._newest.seq)

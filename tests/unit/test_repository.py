@@ -19,6 +19,7 @@ MAKERS = {
     "VerifiedToken": {"broker/tokens/verify.py"},
     "Permit": {"broker/policy/floor.py"},
     "SignedToken": {"broker/minting/mint.py"},
+    "ReusedToken": {"broker/exchange/reuse.py"},
     "IssuedToken": {"broker/audit/commit.py"},
 }
 # Of what is supposed, and not verified; the import contract "supposed" keeps it from what signs.
