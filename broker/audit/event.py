@@ -20,6 +20,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
 
@@ -113,6 +114,8 @@ def extracts_of(record: Mapping[str, Any]) -> list[Any]:
     ]
 
 
+# Several members of a record have one time, and neighbouring records have some in common.
+@lru_cache(maxsize=256)
 def render_time(at: datetime) -> str:
     """Return a time as records have it: UTC, microseconds, always of one length."""
     if at.tzinfo is not UTC:

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from broker.endpoints.bearer import Bearer
 from broker.endpoints.edge import Edge
@@ -127,7 +128,28 @@ def _proxy_route(
     return Route(path + PROXY_PATH, ProxyEndpoint(lambda: current().proxy, proxies, clock))
 
 
-def _exact(routes: list[Route]) -> Router:
+def _exact(routes: list[Route]) -> ASGIApp:
     # A path matches exactly or not at all: a redirect would repeat a body with its credentials.
     # A router alone, for what an application adds to it the edge does already.
-    return Router(routes, redirect_slashes=False)
+    return _Direct(routes, Router(routes, redirect_slashes=False))
+
+
+class _Direct:
+    """Hands a request to its endpoint at once where the path alone says which one that is.
+
+    A router asks route after route; an endpoint that takes every method, and no part of the path,
+    is the first that would answer.
+    """
+
+    __slots__ = ("_endpoints", "_router")
+
+    def __init__(self, routes: list[Route], router: Router) -> None:
+        self._router = router
+        self._endpoints: dict[str, ASGIApp] = {
+            route.path: route.app
+            for route in routes
+            if route.methods is None and not route.param_convertors
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._endpoints.get(scope["path"], self._router)(scope, receive, send)

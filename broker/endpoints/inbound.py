@@ -15,7 +15,6 @@ async def read_request(scope: Scope, receive: Receive) -> Callable[[], RawReques
     Waiting for a slow body is the caller's time and not a step's, so it is done before. What was
     wrong with it is still said in the step, where every refusal is recorded.
     """
-    headers = [(name, value.decode("latin-1")) for name, value in scope["headers"]]
     try:
         if scope["method"] != "POST":
             raise ParseRejected(Reason.REQUEST_METHOD_NOT_ALLOWED)
@@ -23,12 +22,16 @@ async def read_request(scope: Scope, receive: Receive) -> Callable[[], RawReques
     except ParseRejected as rejected:
         return _refusing(rejected)
     raw = RawRequest(
-        content_types=tuple(value for name, value in headers if name == b"content-type"),
+        content_types=_values(scope, b"content-type"),
         query=scope["query_string"],
-        authorization=tuple(value for name, value in headers if name == b"authorization"),
+        authorization=_values(scope, b"authorization"),
         body=body,
     )
     return lambda: raw
+
+
+def _values(scope: Scope, name: bytes) -> tuple[str, ...]:
+    return tuple([value.decode("latin-1") for each, value in scope["headers"] if each == name])
 
 
 def _refusing(rejected: ParseRejected) -> Callable[[], RawRequest]:

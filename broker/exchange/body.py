@@ -12,6 +12,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 
 BODY_TIME: Final = 10.0  # seconds
+WHOLE: Final = "broker.whole"  # in the scope of a request that has arrived to its end
 
 
 async def read_body(
@@ -25,6 +26,9 @@ async def read_body(
     """
     if _announced(scope) > limit:
         raise ParseRejected(Reason.REQUEST_BODY_TOO_LARGE)
+    if WHOLE in scope:
+        # There is nothing to wait for, and most requests arrive in one piece with their head.
+        return await _read(receive, limit)
     try:
         async with asyncio.timeout(within):
             return await _read(receive, limit)

@@ -9,7 +9,10 @@ from types import MappingProxyType
 from typing import Final
 
 from joserfc.jwa import JWSAlgModel
+from joserfc.jwk import ECKey, Key
 from joserfc.jws import JWSRegistry
+
+from broker.jose.ecdsa import sign_es256, verify_es256
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,18 @@ class Algorithm:
     kty: str
     crv: str | None  # None: RSA has no curve
     model: JWSAlgModel
+
+    def verify(self, message: bytes, signature: bytes, key: Key) -> bool:
+        """Return whether ``key``, which is of this kind, has made the signature."""
+        if self.name == "ES256" and isinstance(key, ECKey):
+            return verify_es256(message, signature, key.public_key)
+        return self.model.verify(message, signature, key)
+
+    def sign(self, message: bytes, key: Key) -> bytes:
+        """Return the signature of ``message`` under ``key``, which is private and of this kind."""
+        if self.name == "ES256" and isinstance(key, ECKey) and key.private_key is not None:
+            return sign_es256(message, key.private_key)
+        return self.model.sign(message, key)
 
 
 def _algorithm(name: str, kty: str, crv: str | None = None) -> Algorithm:

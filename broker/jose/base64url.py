@@ -2,9 +2,12 @@
 
 import base64
 import re
+from binascii import b2a_base64
+from typing import Final
 
 from broker.jose.errors import Malformed
 
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 _ALPHABET = re.compile(r"[A-Za-z0-9_-]*")
 # The last character carries bits that no byte uses; they must be zero, or one value would have
 # several spellings. By length modulo 4: which last characters have them zero.
@@ -13,7 +16,7 @@ _LAST: dict[int, str] = {2: "AQgw", 3: "AEIMQUYcgkosw048"}
 
 def encode(data: bytes) -> str:
     """Return ``data`` in base64url without ``=``."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+    return b2a_base64(data, newline=False).translate(_URL_SAFE, b"=").decode("ascii")
 
 
 def decode(text: str) -> bytes:

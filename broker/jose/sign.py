@@ -57,7 +57,7 @@ class LocalKey:
 
     def sign(self, message: bytes) -> bytes:
         """Return the JWS signature of ``message``. RFC 7518 §3, RFC 8037 §3.1."""
-        return self._algorithm.model.sign(message, self._key)
+        return self._algorithm.sign(message, self._key)
 
 
 def generate_signing_key(algorithm: str) -> LocalKey:

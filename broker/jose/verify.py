@@ -42,7 +42,7 @@ def verify_signature(jws: UnverifiedJws, keys: KeySet, algorithms: Collection[st
     signing_input = jws.signing_input
     for candidate in candidates:
         # The model is the key's, not the header's: the two were joined when the key was loaded.
-        if candidate.algorithm.model.verify(signing_input, jws.signature, candidate.key):
+        if candidate.algorithm.verify(signing_input, jws.signature, candidate.key):
             return VerifiedJws(
                 header=jws.unverified_header,
                 claims=jws.unverified_claims,

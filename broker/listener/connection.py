@@ -26,6 +26,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from broker.exchange.body import WHOLE
 from broker.listener.bounds import Bounds
 from broker.listener.refusal import REFUSALS
 from broker.telemetry import meter
@@ -169,6 +170,7 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
         if self.cycle.response_complete:
             return
+        cast(Any, self.scope)[WHOLE] = True
         self._enter(Phase.ANSWER, _NEVER)
         if not self.cycle.response_started:
             self.cycle.transport = self.transport

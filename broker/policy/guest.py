@@ -78,8 +78,12 @@ class Guest:
         self._memory = ctypes.byref(runtime.memory._memory)  # noqa: SLF001 — likewise
         self._eval = ctypes.byref(runtime.get_func("opa_eval")._func)  # noqa: SLF001 — likewise
         self._arguments = (_ffi.wasmtime_val_raw_t * _ARGUMENTS)()
+        self._trap = ctypes.POINTER(_ffi.wasm_trap_t)()  # null until it fails, and then it ends
+        self._trap_at = ctypes.byref(self._trap)
         self._fixed = (0, entrypoint, loader.data_addr)
-        self._size = _ffi.wasmtime_memory_data_size(self._context, self._memory)
+        self._size = 0
+        self._base = 0
+        self._look()
 
     def arm(self) -> None:
         """Let the next step of the epoch, and no earlier one, end what runs then."""
@@ -95,19 +99,17 @@ class Guest:
         end = (heap + len(input) + 7) & ~7
         if end > self._size:
             self._grow(end)
-        context, memory, arguments = self._context, self._memory, self._arguments
-        base = _address(_ffi.wasmtime_memory_data(context, memory))
-        ctypes.memmove(base + heap, input, len(input))
+        context, arguments = self._context, self._arguments
+        ctypes.memmove(self._base + heap, input, len(input))
         # opa_eval(reserved, entrypoint, data, input, input_len, heap, format 0: JSON). It starts
         # its own heap behind the input, so nothing of the call before is left.
         for index, value in enumerate((*self._fixed, heap, len(input), end, 0)):
             arguments[index].i32 = value
-        trap = ctypes.POINTER(_ffi.wasm_trap_t)()
         error = _ffi.wasmtime_func_call_unchecked(
-            context, self._eval, arguments, _ARGUMENTS, ctypes.byref(trap)
+            context, self._eval, arguments, _ARGUMENTS, self._trap_at
         )
-        if error or trap:
-            raise _failure(error, trap)
+        if error or self._trap:
+            raise _failure(error, self._trap)
         return self._read(arguments[0].i32)
 
     def close(self) -> None:
@@ -119,13 +121,20 @@ class Guest:
             self._runtime.memory.grow(self._runtime.store, -(-(end - self._size) // _PAGE))
         except WasmtimeError as error:
             raise GuestFailed("memory") from error
-        self._size = _ffi.wasmtime_memory_data_size(self._context, self._memory)
+        self._look()
+
+    def _look(self) -> None:
+        """Find out where the memory is and how large; it moves only when it grows."""
+        size = _ffi.wasmtime_memory_data_size(self._context, self._memory)
+        if size != self._size:
+            self._size = size
+            self._base = _address(_ffi.wasmtime_memory_data(self._context, self._memory))
 
     def _read(self, address: int) -> bytes:
         """Return the text at ``address``; never a byte beyond the memory or the bound."""
         # The guest may have grown its memory, and growing may have moved it.
-        self._size = _ffi.wasmtime_memory_data_size(self._context, self._memory)
-        base = _address(_ffi.wasmtime_memory_data(self._context, self._memory))
+        self._look()
+        base = self._base
         left = self._size - address
         if address <= 0 or left <= 0:
             raise GuestFailed("address")

@@ -26,12 +26,12 @@ STEPS: Final = (
 _durations = meter.create_histogram(
     "broker.exchange.step.duration",
     unit="s",
-    description="Duration of each step of an exchange; at most a hundred a second are measured.",
+    description="Duration of each step of an exchange; at most twenty a second are measured.",
 )
 # One mapping for each step, made once: they are on the path of every exchange.
 _LABELS: Final = {name: {"step": name} for name in STEPS}
 # To record every one would take more of an exchange than most of its steps.
-_APART: Final = 0.01  # seconds, between two measurements of a step
+_APART: Final = 0.05  # seconds, between two measurements of a step
 _measured: Final = dict.fromkeys(STEPS, float("-inf"))
 # Whether the request is traced: asking OpenTelemetry takes longer than most steps.
 _traced: Final = ContextVar("traced", default=False)
@@ -74,12 +74,29 @@ def request_span(request_id: str, caller: Context | None) -> Iterator[None]:
             _traced.reset(token)
 
 
+class _Unmeasured:
+    """One of the many runs of a step that nobody looks at."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        return None
+
+
 class Step:
-    """One run of a step: a span if the request is traced, a duration if it is time for one."""
+    """One run of a step that is measured, and a span if the request is traced."""
 
     __slots__ = ("_began", "_name", "_span")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, traced: bool) -> None:
         self._name = name
         # A span that nobody will see costs as much as the step that it is for.
         self._span = (
@@ -89,7 +106,7 @@ class Step:
                 record_exception=False,
                 set_status_on_exception=False,
             )
-            if _traced.get()
+            if traced
             else None
         )
 
@@ -112,9 +129,15 @@ class Step:
             self._span.__exit__(kind, error, traceback)
 
 
-def step(name: str) -> Step:
+_UNMEASURED: Final = _Unmeasured()
+
+
+def step(name: str) -> Step | _Unmeasured:
     """Return what measures one of ``STEPS``, to be used in a ``with`` statement."""
-    return Step(name)
+    traced = _traced.get()
+    if traced or time.perf_counter() - _measured[name] >= _APART:
+        return Step(name, traced=traced)
+    return _UNMEASURED
 
 
 def count_outcome(reason: str) -> None:

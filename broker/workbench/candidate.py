@@ -37,7 +37,7 @@ class Candidate:
         """Return what the policy says, unjudged. Raises ``PolicyUnavailable``."""
         return self._engine.decide(input)
 
-    def ask(self, exchange: Exchange, input: bytes | None = None) -> Verdict:  # noqa: A002
+    def ask(self, exchange: Exchange, input: bytes | None = None) -> Verdict:  # noqa: A002 — the word of OPA
         """Return what would become of this exchange.
 
         ``input`` is its policy input where that is at hand already, as JSON.
@@ -46,7 +46,7 @@ class Candidate:
         decision = self.judge(exchange, asked)
         return decision if isinstance(decision, Verdict) else verdict_of(decision)
 
-    def judge(self, exchange: Exchange, input: bytes) -> Permit | Deny | Verdict:  # noqa: A002
+    def judge(self, exchange: Exchange, input: bytes) -> Permit | Deny | Verdict:  # noqa: A002 — the word of OPA
         """Return the same, still with the exchange in it; a ``Verdict`` if the policy failed."""
         try:
             evaluation = self._engine.decide(input)
