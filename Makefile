@@ -29,8 +29,11 @@ lint: .venv/dev .tools/opa ## format, lint, types, direction of imports, generat
 policy: .venv/dev .tools/opa ## opa fmt, check and test, with every line covered
 	@exec scripts/check policy
 
-bench: .venv/dev .tools/opa ## measure exchanges, the audit writer and introspection, as JSON; ARGS choose how long
-	@exec scripts/bench $(ARGS)
+bench: .venv/dev .tools/opa ## measure everything on one core, 15 minutes, and print a table; ARGS='--seconds 3 --rounds 1' is quicker
+	@exec .venv/bin/python -m bench.summary $(ARGS)
+
+bench-peer: .venv/dev ## the same load on another RFC 8693 endpoint on loopback: URL=http://… ARGS=--help
+	@exec .venv/bin/python -m bench.peer $(URL) $(ARGS)
 
 bench-proxy: .venv/dev .tools/opa ## a day of 60,000 token requests without the token proxy and with it, and its speed; ARGS=--json
 	@exec .venv/bin/python -m bench.proxy $(ARGS)
@@ -63,7 +66,7 @@ hooks: ## run the quick checks before every commit in this clone
 clean: ## remove what was installed and made, the development database too
 	@rm -rf .venv .tools .broker dist .*_cache .hypothesis
 
-.PHONY: help run test lint policy bench bench-proxy drill-rotation drill-revocation drill-tamper format docs screenshots requirements hooks clean
+.PHONY: help run test lint policy bench bench-peer bench-proxy drill-rotation drill-revocation drill-tamper format docs screenshots requirements hooks clean
 
 # What the targets above stand on, in the order in which it is made.
 

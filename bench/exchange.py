@@ -24,12 +24,13 @@ import urllib.request
 from collections.abc import Iterator
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import yaml
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from bench.load import build_post, run_closed_loop
+from bench.load import build_post, run_closed_loop, run_open_loop
 from broker.db.embedded import EmbeddedPostgres
 from broker.db.migrate import migrate
 from tests.configuration import document, grants, secret
@@ -39,8 +40,8 @@ BROKER_CPU, LOAD_CPU = 0, 1
 POLICIES = Path(__file__).parent.parent / "policies"
 
 
-def requests_of(count: int) -> list[bytes]:
-    """Return ``count`` requests, no two with the same subject token."""
+def requests_of(count: int, *, subjects: int = 1) -> list[bytes]:
+    """Return ``count`` requests, no two with the same subject token, of so many subjects."""
     basic = base64.b64encode(f"svc-a:{secret('svc-a')}".encode()).decode()
     headers = {
         "Authorization": f"Basic {basic}",
@@ -56,11 +57,16 @@ def requests_of(count: int) -> list[bytes]:
         build_post(
             "/token",
             urllib.parse.urlencode(
-                {**form, "subject_token": subject_jwt(exp=int(time.time()) + 3600)}
+                {
+                    **form,
+                    "subject_token": subject_jwt(
+                        sub=f"user-{number % subjects}", exp=int(time.time()) + 3600
+                    ),
+                }
             ).encode(),
             headers,
         )
-        for _ in range(count)
+        for number in range(count)
     ]
 
 
@@ -149,9 +155,9 @@ def floor_us(count: int = 2000) -> float:
 
 def measure(
     pid: int, *, seconds: float, rounds: int, reused: bool = False, most: int = 4000
-) -> dict[str, object]:
+) -> dict[str, dict[str, Any]]:
     """Run each number of connections ``rounds`` times and return all figures and their medians."""
-    results: dict[str, object] = {}
+    results: dict[str, dict[str, Any]] = {}
     for connections in (32,) if reused else (1, 8, 32, 128):
         runs = []
         for _ in range(rounds):
@@ -176,12 +182,40 @@ def measure(
     return results
 
 
+def measure_half(per_second: float, seconds: float) -> dict[str, object]:
+    """Return how long answers take at half of the rate that there is to be had, in an open loop."""
+    rate = per_second / 2
+    load = iter(requests_of(int(rate * seconds) + 200))
+    outcome = asyncio.run(
+        run_open_loop(*("127.0.0.1", 18080, load), per_second=rate, connections=64, seconds=seconds)
+    )
+    return {"offered_per_second": round(rate, 1)} | outcome.summary()
+
+
+def measure_memory(pid: int, subjects: int) -> dict[str, object]:
+    """Return the resident memory before and after as many tokens of as many subjects.
+
+    More than any cache of the process holds, so what it holds afterwards is the most of it.
+    """
+    before = resident_mb(pid)
+    load = iter(requests_of(subjects, subjects=subjects))
+    outcome = asyncio.run(run_closed_loop("127.0.0.1", 18080, load, connections=32, seconds=120))
+    return {
+        "subjects": subjects,
+        "answered": outcome.statuses.get(200, 0),
+        "rss_mb": [before, resident_mb(pid)],
+    }
+
+
 def main() -> None:
     """Start what is needed, measure, print, and stop it again."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=10, help="of load per run")
     parser.add_argument("--rounds", type=int, default=3, help="runs per number of connections")
     parser.add_argument("--workers", type=int, default=1, help="processes of the broker")
+    parser.add_argument(
+        "--subjects", type=int, default=20_000, help="whose tokens are exchanged for the memory"
+    )
     arguments = parser.parse_args()
     alone = arguments.workers == 1
 
@@ -208,14 +242,18 @@ def main() -> None:
             admin_url = "http://127.0.0.1:19090"
             wait_until_ready(admin_url, broker)
             how = {"seconds": arguments.seconds, "rounds": arguments.rounds}
+            loops = measure(broker.pid, **how)
+            capacity = float(loops["32"]["median_per_second"])
             report = {
                 "bench": "exchange",
                 "machine": {"processors": os.cpu_count(), "python": platform.python_version()},
                 "workers": arguments.workers,
                 "floor_us": floor_us(),
-                "connections": measure(broker.pid, **how),
+                "connections": loops,
+                "at_half": measure_half(capacity, arguments.seconds),
                 "reused": measure(broker.pid, **how, reused=True),
                 "step_mean_us": step_microseconds(admin_url),
+                "memory": measure_memory(broker.pid, arguments.subjects),
             }
             print(json.dumps(report, indent=2))
         finally:

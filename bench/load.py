@@ -1,9 +1,16 @@
-"""A closed loop of HTTP/1.1 connections that measures every answer. Loopback only."""
+"""HTTP/1.1 connections that measure every answer. Loopback only.
+
+In a *closed* loop each connection sends the next request once the last one was answered: it finds
+out how much there is to be had. In an *open* loop requests are due at a fixed rate, whatever became
+of those before, and are timed from when they were due: so a server that stalls is not asked less
+meanwhile, and what it makes callers wait is seen.
+"""
 
 import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 
 
 @dataclass
@@ -36,10 +43,18 @@ class Outcome:
 class _Connection(asyncio.Protocol):
     """One connection that sends the next request as soon as the last was answered."""
 
-    def __init__(self, requests: Iterator[bytes], outcome: Outcome, deadline: float) -> None:
+    def __init__(
+        self,
+        requests: Iterator[bytes],
+        outcome: Outcome,
+        deadline: float,
+        due: Iterator[float] | None = None,
+    ) -> None:
+        """``due``: when each of all requests is due, shared by all connections; None: at once."""
         self._requests = requests
         self._outcome = outcome
         self._deadline = deadline
+        self._due = due
         self._buffer = b""
         self._sent_at = 0.0
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -54,11 +69,15 @@ class _Connection(asyncio.Protocol):
 
     def _send(self) -> None:
         request = next(self._requests, None)
-        self._sent_at = time.perf_counter()
+        now = time.perf_counter()
+        self._sent_at = now if self._due is None else next(self._due)
         if request is None or self._sent_at > self._deadline:
             self._transport.close()
-            return
-        self._transport.write(request)
+        elif self._sent_at <= now:
+            self._transport.write(request)
+        else:
+            later = self._sent_at - now
+            asyncio.get_running_loop().call_later(later, self._transport.write, request)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -81,6 +100,35 @@ async def run_closed_loop(
     host: str, port: int, requests: Iterator[bytes], *, connections: int, seconds: float
 ) -> Outcome:
     """Keep ``connections`` busy with ``requests`` until they or the ``seconds`` run out."""
+    return await _run(host, port, requests, connections, seconds, None)
+
+
+async def run_open_loop(
+    host: str,
+    port: int,
+    requests: Iterator[bytes],
+    *,
+    per_second: float,
+    connections: int,
+    seconds: float,
+) -> Outcome:
+    """Send ``requests`` at a fixed rate over so many connections, until the ``seconds`` run out.
+
+    A request that finds every connection busy is late, and its lateness is part of its latency.
+    """
+    start = time.perf_counter() + 0.05
+    due = (start + number / per_second for number in count())
+    return await _run(host, port, requests, connections, seconds, due)
+
+
+async def _run(
+    host: str,
+    port: int,
+    requests: Iterator[bytes],
+    connections: int,
+    seconds: float,
+    due: Iterator[float] | None,
+) -> Outcome:
     if host not in {"127.0.0.1", "::1"}:
         raise ValueError("load goes to loopback only")
     loop = asyncio.get_running_loop()
@@ -89,7 +137,7 @@ async def run_closed_loop(
     protocols = [
         (
             await loop.create_connection(
-                lambda: _Connection(requests, outcome, started + seconds), host, port
+                lambda: _Connection(requests, outcome, started + seconds, due), host, port
             )
         )[1]
         for _ in range(connections)
