@@ -222,7 +222,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="that a day takes")
     parser.add_argument("--price", type=Decimal, default=Decimal("0.002"), help="of one token")
-    parser.add_argument("--margins", type=float, nargs="*", default=[0.1, 0.0])
+    parser.add_argument(
+        "--margins", type=float, nargs="*", default=[0.1, 0.0], help="a day each; none: hits alone"
+    )
     parser.add_argument("--load-seconds", type=float, default=5, help="of load per run")
     parser.add_argument("--rounds", type=int, default=3, help="runs per number of connections")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
@@ -248,6 +250,8 @@ def main() -> None:
                 days.append(replay(config, arguments.seconds) | {"margin": margin})
                 if not arguments.json:
                     print_day(days[-1], arguments.price)
+            if not arguments.margins:  # no day is played: only hits are counted
+                configure(config, 0.1)
             results = throughput(config, arguments.load_seconds, arguments.rounds)
         finally:
             postgres.stop()
