@@ -332,6 +332,13 @@ def conformance() -> str:
     return _join(parts)
 
 
+def scenario_schema() -> str:
+    """Return the JSON Schema of scenario files, which travels with the policy."""
+    from broker.workbench.scenarios.schema import render_schema  # noqa: PLC0415 — only for its page
+
+    return render_schema()
+
+
 def _join(parts: Iterable[str]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -342,6 +349,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/cli.md": command_line,
     "reference/metrics.md": metrics,
     "conformance.md": conformance,
+    "../policies/schemas/scenarios.json": scenario_schema,
 }
 
 

@@ -9,7 +9,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,10 +28,17 @@ _ONLY_REFERENCED: Final = frozenset({"client_secret"})
 _MAX_DEPTH: Final = 16  # levels; more is a mistake, or an alias inside itself
 
 
-def load_settings(path: Path | None, environ: Mapping[str, str] | None = None) -> Settings:
+def load_settings(
+    path: Path | None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    only: Collection[str] | None = None,
+) -> Settings:
     """Return the settings of the file, overridden by the environment.
 
     Without a file, the environment says all. Relative paths are relative to the file's folder.
+    ``only`` names the sections that are wanted: the others are as if they were not written, in
+    the file or the environment, for whoever has no secrets and asks for none.
 
     Raises ``ConfigurationError``: one line for each problem, its key first. No line repeats a
     value that was read, for it may be a secret.
@@ -39,6 +46,10 @@ def load_settings(path: Path | None, environ: Mapping[str, str] | None = None) -
     variables = os.environ if environ is None else environ
     problems: list[Problem] = []
     document = {} if path is None else _load_document(path, problems)
+    if only is not None:
+        variables = {name: text for name, text in variables.items() if _is_of(name, only)}
+        if isinstance(document, dict):
+            document = {key: value for key, value in document.items() if key in only}
     document = _interpolate(document, (), variables, problems)
     _override(document, variables, problems)
     context = {"folder": (path.parent if path else Path()).absolute()}
@@ -164,6 +175,13 @@ def _override(document: Any, variables: Mapping[str, str], problems: list[Proble
             problems.append(Problem((name,), f"{render_path(path)} is no key with a single value"))
         elif not _put(document, path, variables[name]):
             problems.append(Problem((name,), f"{render_path(path)} has no such entry to override"))
+
+
+def _is_of(variable: str, sections: Collection[str]) -> bool:
+    """Whether a variable belongs to these sections, or is nobody's: what ``${NAME}`` may name."""
+    if not variable.startswith(_PREFIX):
+        return True
+    return variable.removeprefix(_PREFIX).lower().partition("__")[0] in sections
 
 
 def _put(document: Any, path: KeyPath, value: str) -> bool:  # noqa: ANN401 — YAML
