@@ -25,7 +25,7 @@ from broker.settings import Settings
 from broker.settings.problems import Problem, read_problems
 
 _LIFETIME: Final = re.compile(r"[1-9][0-9]{0,8}[smhd]")
-_ANY_ISSUER: Final = "*"
+ANY_ISSUER: Final = "*"
 
 
 def _check_lifetime(value: str) -> str:
@@ -52,7 +52,7 @@ class Grant(BaseModel):
     mode: Literal["delegation", "impersonation"] = "delegation"
     purposes: Strings = []
     reentry: StrictBool = False
-    issuers: Strings = [_ANY_ISSUER]
+    issuers: Strings = [ANY_ISSUER]
     reuse: Lifetime | None = None
 
 
@@ -61,6 +61,12 @@ def read_grants(data: bytes) -> object:
     document = orjson.loads(data)
     section = document.get("broker", {}) if isinstance(document, dict) else {}
     return section.get("grants", {}) if isinstance(section, dict) else section
+
+
+def read_grant(cell: object) -> Grant | None:
+    """Return one grant; None if it is not well-formed, of which ``check_grants`` says why."""
+    grant, problems = _read(cell)
+    return None if problems else grant
 
 
 def check_grants(grants: object, settings: Settings | None) -> list[Problem]:
@@ -113,7 +119,7 @@ def _names(target: str, grant: Grant | None, settings: Settings) -> Iterator[Pro
                 yield Problem(("derives", scope), "is no scope of this target")
     granted = {*grant.scopes, *grant.derives}
     yield from _unknown("default_scopes", grant.default_scopes, granted, "not granted here")
-    issuers = {_ANY_ISSUER, settings.issuer, *(each.issuer for each in settings.issuers)}
+    issuers = {ANY_ISSUER, settings.issuer, *(each.issuer for each in settings.issuers)}
     yield from _unknown("issuers", grant.issuers, issuers, "no trusted issuer")
 
 

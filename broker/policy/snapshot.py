@@ -19,7 +19,7 @@ _MANIFEST: Final = ".manifest"
 # How a package is named, and below it exactly one more name.
 _RULES: Final = re.compile(rb"\s*package\s+(?:data\.)?broker\s*\.\s*((?:proxy_)?rules)\b([^#]*)")
 _SEGMENT: Final = re.compile(rb"\s*\.\s*\w+\s*|\s*\[\s*\"[^\"]*\"\s*\]\s*")
-_DATA: Final = frozenset({"data.json", "data.yaml", "data.yml"})
+DATA_FILES: Final = frozenset({"data.json", "data.yaml", "data.yml"})
 
 Snapshot = Mapping[str, bytes]  # by path in the folder, with slashes
 
@@ -80,5 +80,5 @@ def _find(folder: Path) -> Iterator[Path]:
                 yield path
             elif name.startswith(".") or name.endswith("_test.rego"):
                 continue
-            elif name.endswith(".rego") or name in _DATA:
+            elif name.endswith(".rego") or name in DATA_FILES:
                 yield path

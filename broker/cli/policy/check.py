@@ -18,11 +18,13 @@ from broker.cli.findings import (
     worst,
 )
 from broker.cli.options import Format, Output
+from broker.cli.policy.flaws import render_flaw
 from broker.cli.policy.folder import FOLDER
 from broker.errors import ConfigurationError
-from broker.policy.bundle import Bundle, build_bundle, find_opa, load_bundle
+from broker.policy.bundle import build_bundle, find_opa, load_bundle
 from broker.policy.compiler import explain, run_opa
-from broker.policy.grants import check_grants, read_grants
+from broker.policy.grants import read_grants
+from broker.policy.review.review import review_bundle, review_folder
 from broker.policy.snapshot import take_snapshot
 from broker.settings import Settings, load_settings
 
@@ -51,8 +53,10 @@ def check(
     """Say what is wrong with a policy, without asking it anything.
 
     Looked at: format, types by the input's schema, whether it compiles to WebAssembly without
-    built-ins that a decision must not depend on, and the grants: their form, and with `--config`
-    whether they name clients, targets, scopes and issuers that are configured.
+    built-ins that a decision must not depend on, the grants, and what the rules of the library
+    are called with: their form, circles of derivation, wildcards that are none. With `--config`
+    also names that nobody has, grants that no token can make use of, what is given to everybody
+    of a scopeless issuer, clients and targets without any grant. It says file and line.
     """
     settings = None if config is None else load_settings(config)
     if path is None:
@@ -103,16 +107,17 @@ def _check_bundle(path: Path, settings: Settings | None) -> Iterator[Finding]:
         yield bad("policy", str(error).removeprefix("policy.path: "), "mend it")
         return
     yield good("policy", f"compiles, revision {bundle.revision}")
-    yield from _check_grants(bundle, settings)
+    flaws = list(
+        review_folder(find_opa(), take_snapshot(path), bundle, settings, path)
+        if path.is_dir()
+        else review_bundle(bundle, settings)
+    )
+    for flaw in sorted(flaws, key=lambda flaw: not flaw.fails):
+        yield render_flaw(flaw)
+    if not flaws:
+        beside = "" if settings is None else ", of what is configured, and of use"
+        yield good("grants", f"{_count(read_grants(bundle.data))} well-formed{beside}")
 
 
-def _check_grants(bundle: Bundle, settings: Settings | None) -> Iterator[Finding]:
-    grants = read_grants(bundle.data)
-    problems = check_grants(grants, settings)
-    for problem in problems:
-        subject, _, text = str(problem).partition(": ")
-        yield bad(f"grants {subject}", text, "mend it in broker/grants/data.yaml")
-    if not problems:
-        count = sum(map(len, grants.values())) if isinstance(grants, dict) else 0
-        beside = "" if settings is None else ", of what is configured"
-        yield good("grants", f"{count} well-formed{beside}")
+def _count(grants: object) -> int:
+    return sum(map(len, grants.values())) if isinstance(grants, dict) else 0

@@ -14,6 +14,7 @@ from broker.policy.bundle import Bundle, load_bundle
 from tests.configuration import document
 from tests.integration.policy.conftest import STOCK
 
+PARAMETERS = "# yaml-language-server: $schema=../../schemas/parameters.json\n"
 TESTS = """package broker.exchange_test
 
 import data.broker.exchange
@@ -151,11 +152,9 @@ def test_check_finds_nothing_in_the_stock_policy():
 
 
 def test_check_takes_the_policy_of_the_configuration(config: Path):
-    """And holds its grants against it."""
-    result = run("check", "--config", config)
-
-    assert 0 == result.exit_code, result.stdout
-    assert "of what is configured" in result.stdout
+    """And holds its grants against it: one of them is for a client that may not exchange."""
+    assert "bad" == findings("--config", config)["grants svc-no-grant-type.svc-b"]
+    assert "grants svc-no-grant-type.svc-b" not in findings(STOCK)
 
 
 def test_check_judges_a_built_bundle(bundle: Bundle, policy_folder: Path, tmp_path: Path):
@@ -202,6 +201,34 @@ def test_check_judges_a_built_bundle(bundle: Bundle, policy_folder: Path, tmp_pa
             "bad",
             id="grant-for-nobody",
         ),
+        pytest.param(
+            "broker/grants/data.yaml",
+            "svc-a: {svc-b: {scopes: [orders.read]}}\nsvc-a: {svc-b: {scopes: [orders.read]}}\n",
+            "svc-a",
+            "bad",
+            id="client-that-stands-twice",
+        ),
+        pytest.param(
+            "broker/parameters/data.yaml",
+            f"{PARAMETERS}hours: {{a.b: [{{days: [monday]}}]}}\n",
+            "parameters hours.a.b[0].days[0]",
+            "bad",
+            id="parameter-beside-the-schema",
+        ),
+        pytest.param(
+            "broker/parameters/data.yaml",
+            f"{PARAMETERS}step_up: {{a: {{acr: [gold]}}}}\n",
+            "parameters step_up.a.acr",
+            "bad",
+            id="claim-that-no-policy-sees",
+        ),
+        pytest.param(
+            "broker/mine/data.yaml",
+            "# yaml-language-server: $schema=../../../outside.json\na: 1\n",
+            "schema of broker/mine/data.yaml",
+            "bad",
+            id="schema-from-elsewhere",
+        ),
     ],
 )
 def test_check_names_what_is_wrong(
@@ -213,3 +240,13 @@ def test_check_names_what_is_wrong(
     path.write_text(text)
 
     assert mark == findings(edited, "--config", config)[subject]
+
+
+def test_check_says_file_and_line(edited: Path):
+    """An editor, or a reader of a log, can go there."""
+    grants = edited / "broker/grants/data.yaml"
+    grants.write_text("svc-a:\n  svc-b:\n    scopes: [a]\n    max_depth: x\n")
+    report = json.loads(run("check", edited, "--format", "json").stdout)
+
+    (found,) = [each["text"] for each in report["findings"] if each["mark"] == "bad"]
+    assert f"{grants}:4: write a whole number" == found
