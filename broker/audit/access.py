@@ -32,6 +32,7 @@ Look = Literal[
     "audit.explore",
     "audit.verify",
     "audit.stream",
+    "audit.replay",
 ]
 LOOKS: Final[frozenset[str]] = frozenset(get_args(Look))
 NAMED: Final = "somebody, by name"

@@ -6,6 +6,7 @@ would decide is lost: ``build_input(read_exchange(input)) == input``.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 from broker.domain import (
@@ -95,12 +96,26 @@ def _has_grown(
 
 
 def _target(target: Mapping[str, Any]) -> Target:
+    return _build_target(
+        target["name"],
+        target["audience"],
+        tuple(target["scopes"]),
+        target["max_lifetime"],
+        tuple(target["claims"]),
+    )
+
+
+# A trail has few targets and many decisions about each, and a target is never changed.
+@lru_cache(maxsize=1024)
+def _build_target(
+    name: str, audience: str, scopes: tuple[str, ...], max_lifetime: int, claims: tuple[str, ...]
+) -> Target:
     return Target.model_construct(
-        name=target["name"],
-        audience=target["audience"],
-        scopes=frozenset(target["scopes"]),
-        max_lifetime=timedelta(seconds=target["max_lifetime"]),
-        claims=tuple(target["claims"]),
+        name=name,
+        audience=audience,
+        scopes=frozenset(scopes),
+        max_lifetime=timedelta(seconds=max_lifetime),
+        claims=claims,
     )
 
 

@@ -4,6 +4,7 @@ import typer
 
 from broker.cli.policy.build import BUILD_HELP, build
 from broker.cli.policy.check import CHECK_HELP, check
+from broker.cli.policy.replay import REPLAY_HELP, replay
 from broker.cli.policy.test import TEST_HELP, run_tests
 
 app = typer.Typer(
@@ -16,3 +17,4 @@ app = typer.Typer(
 app.command("build", epilog=BUILD_HELP)(build)
 app.command("test", epilog=TEST_HELP)(run_tests)
 app.command("check", epilog=CHECK_HELP)(check)
+app.command("replay", epilog=REPLAY_HELP)(replay)
