@@ -42,13 +42,13 @@ class UnverifiedJws:
         return self.token.rpartition(".")[0].encode("ascii")
 
 
-def parse_compact(unverified_token: str) -> UnverifiedJws:
+def parse_compact(unverified_token: str, *, most: int = MAX_TOKEN) -> UnverifiedJws:
     """Return the parts of a compact JWS whose payload is a JWT claims set.
 
-    Raises ``Malformed``.
+    ``most`` is its length in characters. Raises ``Malformed``.
     """
     # (1) The length before all else: what follows is linear in it.
-    if len(unverified_token) > MAX_TOKEN:
+    if len(unverified_token) > most:
         raise Malformed("the token is too long")
     parts = _COMPACT.fullmatch(unverified_token)
     if parts is None:

@@ -16,13 +16,9 @@ A bundle for an OPA server holds what was compiled, as Rego, under the same revi
 row names the same policy whichever engine decided.
 """
 
-import gzip
 import hashlib
-import io
 import re
-import tarfile
 import tempfile
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,23 +29,25 @@ import orjson
 from opapywasm.errors import OpaWasmError
 
 from broker.errors import ConfigurationError
+from broker.policy.archive import MAX_ARCHIVE, ArchiveInvalid, pack, unpack
 from broker.policy.compiler import DEADLINE, compile_bundle, find_calls, find_opa
 from broker.policy.engine import ENTRYPOINT, PROXY_ENTRYPOINT
 from broker.policy.guest import MAX_DATA, compile_module, read_metadata
-from broker.policy.snapshot import (
-    MAX_BYTES,
-    MAX_FILES,
-    Snapshot,
-    take_snapshot,
-    write_snapshot,
+from broker.policy.signature import (
+    SIGNATURES,
+    SignatureRefused,
+    Signer,
+    Verification,
+    sign_files,
+    verify_files,
 )
+from broker.policy.snapshot import Snapshot, take_snapshot, write_snapshot
 
-__all__ = ["Bundle", "build_bundle", "find_opa", "load_bundle", "render_archive"]
+__all__ = ["Bundle", "build_bundle", "find_opa", "load_bundle", "read_bundle", "render_archive"]
 
 _WASM: Final = "policy.wasm"
 _DATA: Final = "data.json"
 _MANIFEST: Final = ".manifest"
-_MAX_ARCHIVE: Final = 2 * MAX_BYTES  # the folder, and what was compiled from it
 _PROXY_PACKAGE: Final = re.compile(
     rb"^\s*package\s+(?:data\.)?broker\.proxy\s*(?:#.*)?$", re.MULTILINE
 )
@@ -78,34 +76,50 @@ def build_bundle(folder: Path, *, opa: Path | None = None, deadline: float = DEA
         write_snapshot(snapshot, root)
         compile_bundle(compiler, root, archive, _entrypoints(snapshot), folder, deadline=deadline)
         modules = {name: text for name, text in snapshot.items() if name.endswith(".rego")}
-        bundle, _ = _read_archive(archive, folder, modules)
-        missing = _missing_builtins(bundle, folder)
+        shown = f"policy.path: {folder}"
+        bundle, _ = _read(_unpack(_read_file(archive), shown), shown, modules)
+        missing = _missing_builtins(bundle, shown)
         if missing:
-            raise _refuse_builtins(missing, folder, find_calls(compiler, root, missing, folder))
+            raise _refuse_builtins(missing, shown, find_calls(compiler, root, missing, folder))
     return bundle
 
 
-def load_bundle(path: Path) -> Bundle:
+def load_bundle(path: Path, verification: Verification | None = None) -> Bundle:
     """Load a bundle that ``broker policy build``, or ``opa build -t wasm``, has made.
 
-    Raises ``ConfigurationError``, also if it is not what it was when it was built.
+    Raises ``ConfigurationError``, also if it is not what it was when it was built, or is not
+    signed as ``verification`` demands.
     """
-    bundle, manifest = _read_archive(path, path)
+    return read_bundle(_read_file(path), f"policy.path: {path}", verification)
+
+
+def read_bundle(content: bytes, shown: str, verification: Verification | None = None) -> Bundle:
+    """Return the bundle in these bytes, as ``load_bundle`` does; errors call it ``shown``."""
+    files = _unpack(content, shown)
+    if verification is not None:
+        # Before anything in it is read or compiled.
+        try:
+            verify_files(files, verification)
+        except SignatureRefused as refused:
+            raise ConfigurationError(f"{shown}: {refused}") from refused
+    bundle, manifest = _read(files, shown)
     # Not the manifest's revision: where others built it, that is a commit or a date.
     metadata = manifest.get("metadata")
     if isinstance(metadata, dict) and metadata.get(_SEAL, bundle.revision) != bundle.revision:
-        raise ConfigurationError(f"policy.path: {path} was changed after it was built")
-    missing = _missing_builtins(bundle, path)
+        raise ConfigurationError(f"{shown} was changed after it was built")
+    missing = _missing_builtins(bundle, shown)
     if missing:
-        raise _refuse_builtins(missing, path, "")
+        raise _refuse_builtins(missing, shown, "")
     return bundle
 
 
-def render_archive(bundle: Bundle, engine: Literal["wasm", "opa"]) -> bytes:
+def render_archive(
+    bundle: Bundle, engine: Literal["wasm", "opa"], signer: Signer | None = None
+) -> bytes:
     """Return the bundle as a file for the broker itself, or for an OPA server.
 
-    The same bundle is the same bytes. A server gets no WebAssembly: builds of OPA that cannot run
-    it refuse a bundle that has it.
+    The same bundle is the same bytes, unless it is signed. A server gets no WebAssembly: builds of
+    OPA that cannot run it refuse a bundle that has it.
     """
     manifest: dict[str, Any] = {
         "revision": bundle.revision,
@@ -122,56 +136,47 @@ def render_archive(bundle: Bundle, engine: Literal["wasm", "opa"]) -> bytes:
     else:
         files = {_DATA: bundle.data, **bundle.modules}
     files[_MANIFEST] = orjson.dumps(manifest)
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for name in sorted(files):
-            member = tarfile.TarInfo(f"/{name}")
-            member.size, member.mode = len(files[name]), 0o644
-            archive.addfile(member, io.BytesIO(files[name]))
-    return gzip.compress(packed.getvalue(), mtime=0)
+    if signer is not None:
+        files[SIGNATURES] = sign_files(files, signer)
+    return pack(files)
 
 
-def _read_archive(
-    path: Path, shown: Path, modules: Mapping[str, bytes] = MappingProxyType({})
+def _read_file(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_ARCHIVE + 1)
+    except OSError as error:
+        why = f"cannot be read ({error.strerror})"
+        raise ConfigurationError(f"policy.path: {path}: {why}") from error
+
+
+def _unpack(content: bytes, shown: str) -> Mapping[str, bytes]:
+    try:
+        return unpack(content)
+    except ArchiveInvalid as invalid:
+        raise ConfigurationError(f"{shown} is no bundle ({invalid})") from invalid
+
+
+def _read(
+    files: Mapping[str, bytes], shown: str, modules: Mapping[str, bytes] = MappingProxyType({})
 ) -> tuple[Bundle, Mapping[str, Any]]:
     try:
-        files = dict(_members(path))
         data = orjson.loads(files[_DATA])
         manifest = orjson.loads(files.get(_MANIFEST, b"{}"))
     except KeyError as error:
-        raise ConfigurationError(f"policy.path: {shown} is no bundle: no {error} in it") from None
-    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError) as error:
-        raise ConfigurationError(f"policy.path: {shown} is no bundle ({error})") from None
-    except OSError as error:
-        why = f"cannot be read ({error.strerror})"
-        raise ConfigurationError(f"policy.path: {shown}: {why}") from error
+        raise ConfigurationError(f"{shown} is no bundle: no {error} in it") from None
+    except ValueError as error:
+        raise ConfigurationError(f"{shown} is no bundle ({error})") from None
     if not isinstance(data, dict) or not isinstance(manifest, dict):
-        raise ConfigurationError(f"policy.path: {shown}: its data or manifest is no object")
+        raise ConfigurationError(f"{shown}: its data or manifest is no object")
     if _WASM not in files:
-        raise ConfigurationError(
-            f"policy.path: {shown} holds no {_WASM}; build it with `broker policy build`"
-        )
+        raise ConfigurationError(f"{shown} holds no {_WASM}; build it with `broker policy build`")
     if len(files[_DATA]) > MAX_DATA:
         raise ConfigurationError(
-            f"policy.path: the data of {shown} is larger than {MAX_DATA >> 20} MiB"
+            f"the data of {shown.removeprefix('policy.path: ')} is larger than {MAX_DATA >> 20} MiB"
         )
     revision = _digest((name, files[name]) for name in (_DATA, _WASM))
     return Bundle(revision, files[_WASM], files[_DATA], modules), manifest
-
-
-def _members(path: Path) -> Iterable[tuple[str, bytes]]:
-    """Yield the files of an archive that is whole and within bounds."""
-    with gzip.open(path) as packed:
-        unpacked = packed.read(_MAX_ARCHIVE + 1)  # to the end, where its checksum is
-    if len(unpacked) > _MAX_ARCHIVE:
-        raise ValueError(f"larger than {_MAX_ARCHIVE >> 20} MiB")
-    with tarfile.open(fileobj=io.BytesIO(unpacked), mode="r:") as archive:
-        for number, member in enumerate(archive):
-            if number > MAX_FILES:
-                raise ValueError(f"more than {MAX_FILES} files")
-            content = archive.extractfile(member) if member.isreg() else None
-            if content is not None:
-                yield member.name.removeprefix("./").lstrip("/"), content.read()
 
 
 def _entrypoints(snapshot: Snapshot) -> tuple[str, ...]:
@@ -189,19 +194,19 @@ def _digest(contents: Iterable[tuple[str, bytes]]) -> str:
     return digest.hexdigest()
 
 
-def _missing_builtins(bundle: Bundle, shown: Path) -> list[str]:
+def _missing_builtins(bundle: Bundle, shown: str) -> list[str]:
     try:
         entrypoints, builtins = read_metadata(compile_module(bundle.wasm))
     except OpaWasmError as error:
-        raise ConfigurationError(f"policy.path: {shown}: {error}") from None
+        raise ConfigurationError(f"{shown}: {error}") from None
     if ENTRYPOINT not in entrypoints:
         raise ConfigurationError(
-            f"policy.path: {shown} does not decide {ENTRYPOINT}; build it with that entrypoint"
+            f"{shown} does not decide {ENTRYPOINT}; build it with that entrypoint"
         )
     return sorted(builtins)
 
 
-def _refuse_builtins(missing: list[str], shown: Path, calls: str) -> ConfigurationError:
+def _refuse_builtins(missing: list[str], shown: str, calls: str) -> ConfigurationError:
     names = ", ".join(missing)
-    text = f"policy.path: {shown} calls what a policy has not got here: {names}"
+    text = f"{shown} calls what a policy has not got here: {names}"
     return ConfigurationError(f"{text}\n{calls}" if calls else text)

@@ -5,6 +5,7 @@ from broker.policy.bundle import Bundle, build_bundle, load_bundle
 from broker.policy.engine import PROXY_ENTRYPOINT, PolicyEngine
 from broker.policy.guest import compile_module, read_metadata
 from broker.policy.opa import OpaEngine
+from broker.policy.signature import load_verification
 from broker.policy.wasm import WasmEngine
 from broker.settings import Policy
 
@@ -32,7 +33,7 @@ def load_engines(policy: Policy, *, proxy: bool) -> tuple[PolicyEngine, PolicyEn
         return exchange, OpaEngine(
             policy.url, deadline=policy.deadline, entrypoint=PROXY_ENTRYPOINT
         )
-    bundle = build_bundle(policy.path) if policy.path.is_dir() else load_bundle(policy.path)
+    bundle = load_configured(policy)
     if not proxy:
         return WasmEngine(bundle, deadline=policy.deadline), None
     require_proxy(bundle, policy)
@@ -40,6 +41,19 @@ def load_engines(policy: Policy, *, proxy: bool) -> tuple[PolicyEngine, PolicyEn
         WasmEngine(bundle, deadline=policy.deadline),
         WasmEngine(bundle, deadline=policy.deadline, entrypoint=PROXY_ENTRYPOINT),
     )
+
+
+def load_configured(policy: Policy) -> Bundle:
+    """Return the policy of ``policy.path``. Raises ``ConfigurationError``."""
+    verification = load_verification(policy.verification)
+    if not policy.path.is_dir():
+        return load_bundle(policy.path, verification)
+    if verification is not None:
+        raise ConfigurationError(
+            f"policy.path: {policy.path} is a folder, and policy.verification asks for a signed"
+            " bundle; make one with broker policy build --signing-key"
+        )
+    return build_bundle(policy.path)
 
 
 def require_proxy(bundle: Bundle, policy: Policy) -> None:

@@ -9,6 +9,7 @@ from broker.settings.key_files import KeyFiles, find_key_files
 from broker.settings.keys import Key, describe_keys
 from broker.settings.load import load_settings
 from broker.settings.parties import ClientSettings, KnownAs, TargetSettings, TrustedIssuer
+from broker.settings.policy import BundleSource, Policy, Verification
 from broker.settings.root import Settings
 from broker.settings.sections import (
     Admin,
@@ -17,7 +18,6 @@ from broker.settings.sections import (
     Limits,
     Listen,
     Pkcs11,
-    Policy,
     Rate,
     Telemetry,
 )
@@ -28,6 +28,7 @@ __all__ = [
     "Admin",
     "Algorithm",
     "Audit",
+    "BundleSource",
     "Checkpoints",
     "ClientSettings",
     "Database",
@@ -51,6 +52,7 @@ __all__ = [
     "Telemetry",
     "TrustedIssuer",
     "Upstream",
+    "Verification",
     "Witness",
     "describe_keys",
     "find_key_files",

@@ -6,6 +6,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from broker.settings.audit import Audit
 from broker.settings.parties import ClientSettings, TargetSettings, TrustedIssuer
+from broker.settings.policy import Policy
 from broker.settings.problems import Problem
 from broker.settings.rules import (
     audit_problems,
@@ -20,7 +21,6 @@ from broker.settings.sections import (
     Keys,
     Limits,
     Listen,
-    Policy,
     Section,
     Telemetry,
 )

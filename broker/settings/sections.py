@@ -122,30 +122,6 @@ class Keys(Section):
             yield Problem(("second_kek_file",), "is the same as kek_file; remove it")
 
 
-class Policy(Section):
-    """Who decides, and where the rules are."""
-
-    engine: Literal["wasm", "opa"] = Field(
-        "wasm", description="`wasm` decides in this process, `opa` asks an OPA server."
-    )
-    path: ConfigPath = Field(
-        Path("policies"), description="Bundle root to compile, or a bundle that is built already."
-    )
-    url: HttpsUrl | None = Field(
-        None, description="OPA server, for engine `opa`: https, or http on loopback."
-    )
-    deadline: Annotated[Duration, within(timedelta(milliseconds=1), timedelta(seconds=5))] = Field(
-        timedelta(milliseconds=50), description="How long a decision may take."
-    )
-
-    def problems(self) -> Iterator[Problem]:
-        """Yield what is wrong between engine and address."""
-        if self.engine == "opa" and self.url is None:
-            yield Problem(("url",), "is required with engine: opa, like http://127.0.0.1:8181")
-        if self.engine == "wasm" and self.url is not None:
-            yield Problem(("url",), "is only for engine: opa; remove one of the two")
-
-
 class Rate(OneWord, Section):
     """How many in how long, written like ``20/1m``."""
 

@@ -225,6 +225,34 @@ FULL: dict[str, Any] = {
     ],
 }
 
+# What cannot stand beside a policy server.
+WITH_BUNDLES: dict[str, Any] = FULL | {
+    "policy": {
+        "path": "/etc/policies",
+        "verification": {
+            "key_file": "/etc/bundles.pem",
+            "algorithm": "ES256",
+            "key_id": "release",
+            "scope": "broker",
+        },
+        "source": {
+            "url": "https://registry.example",
+            "repository": "security/policy",
+            "tag": "stable",
+            "every": "5m",
+            "mode": "observe",
+            "username": "broker",
+            "password_file": "/run/registry",
+            "ca_file": "/etc/ca.pem",
+            "allow_private_network": True,
+        },
+    },
+}
+WITH_TOKEN: dict[str, Any] = WITH_BUNDLES | {
+    "policy": WITH_BUNDLES["policy"]
+    | {"source": {"url": "https://bundles.example/b.tar.gz", "token_file": "/run/token"}}
+}
+
 
 def written(value: Any) -> Any:  # noqa: PLR0911 — a case for each kind of value
     """A setting as one would write it in YAML."""
@@ -268,9 +296,10 @@ def load(tmp_path: Path, content: Any) -> Settings:
 
 
 @pytest.mark.row("CVE-2026-107623")
-def test_every_field_arrives_as_written(tmp_path):
+@pytest.mark.parametrize("given", [FULL, WITH_BUNDLES, WITH_TOKEN], ids=["opa", "wasm", "token"])
+def test_every_field_arrives_as_written(tmp_path, given):
     """A security flag that is read and dropped is off without anyone having turned it off."""
-    assert [] == kept(FULL, written(load(tmp_path, FULL)))
+    assert [] == kept(given, written(load(tmp_path, given)))
 
 
 @pytest.mark.row("CVE-2026-107623")
@@ -293,7 +322,7 @@ def test_the_full_document_leaves_no_key_out():
             ):
                 yield ".".join((*path, name))
 
-    assert [] == list(missing(Settings, [FULL]))
+    assert [] == list(missing(Settings, [FULL, WITH_BUNDLES, WITH_TOKEN]))
 
 
 @pytest.mark.row("CVE-2026-107623")
