@@ -28,7 +28,14 @@ from broker.policy.engine import (
     PolicyUnavailable,
     count_fault,
 )
-from broker.policy.guest import Guest, GuestFailed, OutputTooLarge, compile_module, read_metadata
+from broker.policy.guest import (
+    GuestFailed,
+    OutputTooLarge,
+    PolicyGuest,
+    compile_module,
+    read_metadata,
+)
+from broker.policy.ordinary import choose_guest
 from broker.policy.watchdog import IDLE, Watchdog
 
 DEADLINE: Final = timedelta(milliseconds=50)
@@ -38,18 +45,25 @@ class WasmEngine:
     """A ``PolicyEngine`` over one bundle. A decision never yields, so none overlaps another."""
 
     def __init__(
-        self, bundle: Bundle, *, deadline: timedelta = DEADLINE, entrypoint: str = ENTRYPOINT
+        self,
+        bundle: Bundle,
+        *,
+        deadline: timedelta = DEADLINE,
+        entrypoint: str = ENTRYPOINT,
+        guest: type[PolicyGuest] | None = None,
     ) -> None:
         """Raise ``ConfigurationError`` if the module or its data cannot be loaded.
 
-        ``entrypoint`` is the question: whoever has two of them has two engines.
+        ``entrypoint`` is the question: whoever has two of them has two engines. ``guest`` is how
+        the policy is called; by default what fits the wasmtime that is installed.
         """
         self._revision = bundle.revision
         self._data = bundle.data
+        self._kind = choose_guest() if guest is None else guest
         try:
             self._module = compile_module(bundle.wasm)
             self._entrypoint = read_metadata(self._module)[0][entrypoint]
-            self._guest: Guest | None = self._instantiate()
+            self._guest: PolicyGuest | None = self._instantiate()
         except (OpaWasmError, KeyError) as error:
             raise ConfigurationError(
                 f"policy.path: the policy cannot be loaded ({error})"
@@ -114,10 +128,10 @@ class WasmEngine:
             watchdog.current = IDLE
         return _read_result(answer)
 
-    def _instantiate(self) -> Guest:
-        return Guest(self._module, self._data, self._entrypoint)
+    def _instantiate(self) -> PolicyGuest:
+        return self._kind(self._module, self._data, self._entrypoint)
 
-    def _replace(self) -> Guest:
+    def _replace(self) -> PolicyGuest:
         if self._closed:
             raise PolicyUnavailable("the policy engine is closed")
         try:

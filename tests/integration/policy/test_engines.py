@@ -1,11 +1,20 @@
 """Both engines, one suite: the same input and policy give the same decision (OP-11)."""
 
 import json
+from collections import Counter
+from datetime import timedelta
 
+import httpx
 import jsonschema
+import orjson
 import pytest
+from hypothesis import given, settings
 
 from broker.policy.engine import MAX_INPUT
+from broker.policy.guest import Guest
+from broker.policy.input import build_input
+from broker.policy.ordinary import OrdinaryGuest
+from broker.policy.wasm import WasmEngine
 from tests.integration.policy.conftest import STOCK
 from tests.integration.policy.inputs import (
     MALFORMED,
@@ -15,6 +24,7 @@ from tests.integration.policy.inputs import (
     policy_input,
     scopeless,
 )
+from tests.invariants.cases import exchanges
 
 DECISION = json.loads((STOCK / "schemas" / "decision.json").read_text())
 INPUT = json.loads((STOCK / "schemas" / "input.json").read_text())
@@ -128,6 +138,49 @@ async def test_both_engines_refuse_what_is_malformed_alike(wasm_engine, opa_engi
     wasm, opa = [(await each.evaluate(recorded)).output for each in (wasm_engine, opa_engine)]
 
     assert wasm == opa
+
+
+def spell(output):
+    """Return a decision with its lists in order; all of them stand for sets."""
+    lists = {
+        name: sorted(value, key=orjson.dumps)
+        for name, value in (output or {}).items()
+        if isinstance(value, list) and name != "reasons"
+    }
+    return output and output | lists
+
+
+@pytest.mark.row("OP-11")
+def test_a_thousand_inputs_are_decided_alike_three_ways(bundle, stock_server):
+    """The quick call of the guest, wasmtime's ordinary one, and OPA itself."""
+    quick, ordinary = (
+        WasmEngine(bundle, deadline=timedelta(seconds=20), guest=guest)
+        for guest in (Guest, OrdinaryGuest)
+    )
+    url = f"{stock_server.url}/v1/data/broker/exchange/decision"
+    decided = Counter()
+
+    with httpx.Client() as client:
+
+        @settings(max_examples=1000, deadline=None)
+        @given(exchanges())
+        def compare(asked):
+            recorded = orjson.dumps(build_input(asked[0]))
+            outputs = [engine.decide(recorded).output for engine in (quick, ordinary)]
+            answer = client.post(url, content=b'{"input": %b}' % recorded)
+            outputs.append(answer.raise_for_status().json().get("result"))
+            # OPA writes a set sorted and its WebAssembly as it comes: order means nothing here.
+            spelled = [spell(output) for output in outputs]
+            assert [spelled[0]] * 3 == spelled
+            decided[outputs[0] is not None and outputs[0]["allow"]] += 1
+
+        try:
+            compare()
+        finally:
+            quick.close()
+            ordinary.close()
+    # Neither kind of answer is rare, or little would have been compared.
+    assert min(decided[True], decided[False]) > 50, decided
 
 
 async def test_an_evaluation_holds_all_that_replays_it(engine, bundle):
