@@ -40,10 +40,8 @@ from broker.demo.stage import Stage, set_stage
 from broker.demo.story import Hop, Story
 from broker.demo.watch import watch_policies
 from broker.errors import CommitRejected, ConfigurationError
+from broker.policy.stock import CHECKOUT, INSTALLED
 
-_PACKAGE: Final = Path(__file__).parents[1]
-_CHECKOUT: Final = _PACKAGE.parent / "policies"
-_INSTALLED: Final = _PACKAGE / "_policies"
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _WORKING: Final = 2  # exchanges of the story that give a token
 _TITLES: Final = {
@@ -244,12 +242,12 @@ def _policies(named: Path | None, data_dir: Path) -> Path:
     here = Path.cwd() / "policies"
     if named is not None or here.is_dir():
         return (named or here).absolute()
-    if _CHECKOUT.is_dir():
-        return _CHECKOUT
+    if CHECKOUT.is_dir():
+        return CHECKOUT
     copy = data_dir / "policies"
     if not copy.exists():
         # In a copy, so that it can be edited.
-        shutil.copytree(_INSTALLED, copy)
+        shutil.copytree(INSTALLED, copy)
     return copy
 
 

@@ -4,6 +4,8 @@ import typer
 
 from broker.cli.policy.build import BUILD_HELP, build
 from broker.cli.policy.check import CHECK_HELP, check
+from broker.cli.policy.explain import EXPLAIN_HELP, explain
+from broker.cli.policy.init import INIT_HELP, init
 from broker.cli.policy.replay import REPLAY_HELP, replay
 from broker.cli.policy.test import TEST_HELP, run_tests
 
@@ -14,7 +16,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 # In the order in which ``--help`` lists them. Each module explains its own command.
+app.command("init", epilog=INIT_HELP)(init)
 app.command("build", epilog=BUILD_HELP)(build)
 app.command("test", epilog=TEST_HELP)(run_tests)
 app.command("check", epilog=CHECK_HELP)(check)
+app.command("explain", epilog=EXPLAIN_HELP)(explain)
 app.command("replay", epilog=REPLAY_HELP)(replay)

@@ -15,9 +15,9 @@ deny contains rego.metadata.rule().custom.code if input.request.source == "198.5
 
 test_a_rule_of_ones_own_refuses if {
 	given := fixture.changed("/request/source", "198.51.100.99")
-	fixture.judge(given) == fixture.refused(["policy.denied"])
+	fixture.judge_with_rules(given) == fixture.refused(["policy.denied"])
 }
 
 test_a_rule_of_ones_own_lets_others_pass if {
-	fixture.judge(fixture.good) == fixture.permitted({})
+	fixture.judge_with_rules(fixture.good) == fixture.permitted({})
 }
