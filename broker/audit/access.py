@@ -27,6 +27,7 @@ from broker.db.tables import audit_access
 Look = Literal[
     "audit.query",
     "audit.show",
+    "audit.explain",
     "audit.export",
     "audit.prove",
     "audit.explore",

@@ -12,7 +12,7 @@ from broker.oauth import Mode, TokenType
 from broker.settings import Settings
 from broker.settings.problems import Path as KeyPath
 from broker.settings.problems import Problem, read_problems
-from broker.workbench.question import SupposedToken
+from broker.workbench.question import Question, SupposedToken
 from broker.workbench.scenarios.document import Document, ScenarioFileError, load_document
 from broker.workbench.scenarios.scenario import (
     Expectation,
@@ -71,6 +71,23 @@ def read_scenarios(path: Path) -> ScenarioFile:
     return ScenarioFile(path, sheet.title, reader.settings, scenarios, sheet.about)
 
 
+def read_question(document: Document, settings: Settings) -> Question:
+    """Return what is asked by the keys of one row, which says nothing of what must come out.
+
+    Raises ``ScenarioFileError``.
+    """
+    if not isinstance(document.content, dict):
+        raise document.refusal([Problem((), "write a mapping with client, subject and target")])
+    # Nothing is compared with it, so any answer will do.
+    written = {"then": {"refused": Reason.POLICY_DENIED.value}, **document.content}
+    try:
+        row = Row.model_validate(written)
+    except ValidationError as error:
+        raise document.refusal(read_problems(error, Row)) from None
+    scenario = _Reader(document, Sheet(title="a question"), settings).read_row(row)
+    return scenario.steps[0].request.with_subject(scenario.subject)
+
+
 def _is_hidden(path: Path, root: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(root).parts)
 
@@ -93,6 +110,12 @@ class _Reader:
         if self._problems:
             raise self._document.refusal(self._problems)
         return tuple(each for each in written if each is not None)
+
+    def read_row(self, row: Row) -> Scenario:
+        scenario = self._row(row, ())
+        if scenario is None or self._problems:
+            raise self._document.refusal(self._problems)
+        return scenario
 
     def _scenario(self, written: Written, path: KeyPath) -> Scenario | None:
         defaults = self._sheet.defaults

@@ -1,0 +1,45 @@
+"""The row of the trail that ``broker policy explain`` is asked about; the look is on record."""
+
+from typing import Any
+
+from broker.audit.query import Filter, find_rows
+from broker.audit.reader import RecordReader, read_record
+from broker.audit.vault import Vault
+from broker.cli.audit.source import Unclear, open_reader, record_look
+from broker.workbench.explain.record import NotExplainable, Recorded, read_recorded
+
+
+async def load_recorded(
+    url: str, vault: Vault | None, *, row: str | None, request_id: str | None
+) -> Recorded:
+    """Return what is on record under the id of a row, or else of a request.
+
+    Who looks is recorded before. Raises ``Unclear`` and ``CannotRead``.
+    """
+    asked: dict[str, Any] = {"names": vault is not None}
+    asked |= {
+        name: value
+        for name, value in (("row", row), ("request_id", request_id))
+        if value is not None
+    }
+    async with open_reader(url) as database:
+        await record_look(database, "audit.explain", asked, vault)
+        for wanted in (
+            None if row is None else Filter(jti=row),
+            None if request_id is None else Filter(request_id=request_id),
+        ):
+            if wanted is None:
+                continue
+            # Of the rows of one request the newest: what was answered.
+            async for found in find_rows(database, wanted, limit=1):
+                reader = RecordReader(database, vault)
+                record = (await reader.open_all([read_record(found["record"])]))[0]
+                return _read(record)
+    raise Unclear("there is no row with this id, and no request had it")
+
+
+def _read(record: dict[str, Any]) -> Recorded:
+    try:
+        return read_recorded(record)
+    except NotExplainable as error:
+        raise Unclear(f"the row cannot be explained: {error}") from None
