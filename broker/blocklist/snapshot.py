@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol, Self
 
 from broker.blocklist.lineage import key_entry, token_entry
 from broker.blocklist.rule import Rule, Scope
-from broker.domain import Client, Principal, VerifiedToken
+from broker.domain import Client, Principal, SignedToken, VerifiedToken
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,28 @@ def facts_of(token: VerifiedToken, *, issuer: str) -> Facts:
         txn=token.txn,
         lineage=(*token.lineage, token.lineage_id),
         keys=(*token.lineage_keys, token.key_id),
+    )
+
+
+def facts_of_issued(signed: SignedToken, *, issuer: str) -> Facts:
+    """Return what revocation will ask of a token of ours once somebody presents it."""
+    permit, claims = signed.permit, signed.claims
+    subject = permit.exchange.subject.principal
+    among = (actor.subject for actor in permit.chain if actor.issuer == issuer)
+    clients = tuple(dict.fromkeys((*claims["lineage_clients"], claims["client_id"], *among)))
+    return Facts(
+        subject=subject,
+        asserted_by=issuer,
+        actors=(
+            *(permit.chain or (subject,)),
+            *(Principal(issuer, client) for client in clients),
+        ),
+        clients=clients,
+        issued_at=signed.issued_at,
+        root_issued_at=permit.exchange.subject.root_issued_at,
+        txn=signed.txn,
+        lineage=(*claims["lineage"], token_entry(issuer, signed.id)),
+        keys=(*claims["lineage_keys"], key_entry(issuer, signed.kid)),
     )
 
 

@@ -5,7 +5,8 @@ signatures, expiry, revocation, trust, policy and floor. Only minting is left ou
 
 (1) the key fits: a keyed hash over what a new token would say, its times and ids left out, and over
     the client, the presented tokens, every parameter, the policy's revision and its whole decision;
-(2) nothing was revoked, anywhere, since the request began that the token was minted for;
+(2) nothing was revoked, anywhere, since the request began that the token was minted for, and by
+    what was revoked before the token itself is good: one of the same second would not be;
 (3) the key that would sign now is the one that did;
 (4) it is no older than the decision allows, has a sensible part of its life left, and ends no later
     than a new one would.
@@ -28,7 +29,7 @@ from typing import Any, Final
 
 import orjson
 
-from broker.blocklist.snapshot import BlocklistStale, Revocations, Snapshot
+from broker.blocklist.snapshot import BlocklistStale, Revocations, Snapshot, facts_of_issued
 from broker.cache import BoundedCache
 from broker.domain import IssuedToken, Permit, ReusedToken, SignedToken
 from broker.errors import MintRejected
@@ -165,8 +166,12 @@ class TokenReuse:
         return None
 
     def _keep(self, key: bytes, permit: Permit, issued: IssuedToken, began: Snapshot) -> None:
-        if self._is_as(began) and isinstance(issued.signed, SignedToken):
-            self._tokens.keep(key, _remember(issued.signed, permit.exchange.at))
+        signed = issued.signed
+        if not isinstance(signed, SignedToken) or not self._is_as(began):
+            return
+        # What a revocation asks depends on no clock: what is good under it now stays so.
+        if began.find(facts_of_issued(signed, issuer=self._issuer)) is None:
+            self._tokens.keep(key, _remember(signed, permit.exchange.at))
             self._report()
 
     def _drop(self, key: bytes) -> None:
