@@ -75,8 +75,8 @@ def build_statement(wanted: Stretch) -> tuple[str, list[Any]]:
         require("targets @> ARRAY[{}::text]", wanted.target)
     if wanted.sample < 1:
         require(f"{_CHANCE} < {{}}", wanted.chances)
-    # Made of constants: every value is a parameter.
-    statement = f"SELECT record FROM audit_event WHERE {' AND '.join(conditions)} {_ORDER}"  # noqa: S608
+    where = " AND ".join(conditions)
+    statement = f"SELECT record FROM audit_event WHERE {where} {_ORDER}"  # noqa: S608 — made of constants
     if wanted.limit is not None:
         values.append(wanted.limit)
         statement += f" LIMIT ${len(values)}"
