@@ -282,6 +282,60 @@ revocation = Table(
     ),
 )
 
+# The policy bundles that are in force, are tried, or that there is a way back to.
+policy_bundle = Table(
+    "policy_bundle",
+    metadata,
+    Column("revision", Text, nullable=False),
+    Column("archive", BYTEA, nullable=False),  # as it was built, with its signature
+    Column("at", _time, nullable=False),
+    PrimaryKeyConstraint("revision"),
+    CheckConstraint("revision ~ '^[0-9a-f]{64}$'", "revision"),
+    CheckConstraint("octet_length(archive) <= 33554432", "archive"),
+)
+
+# What became the policy, and what was tried beside it. A trigger gives ``seq``: from 1, gapless,
+# in order of commits.
+policy_activation = Table(
+    "policy_activation",
+    metadata,
+    Column("seq", BigInteger, server_default=FetchedValue(), nullable=False, autoincrement=False),
+    Column("action", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("revision", Text, nullable=False),  # empty: what ``policy.path`` says
+    Column("percent", BigInteger, nullable=False),
+    Column("clients", ARRAY(Text), nullable=False),
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", _time, nullable=False),
+    PrimaryKeyConstraint("seq"),
+    CheckConstraint("action IN ('activate', 'rollback')", "action"),
+    CheckConstraint("mode IN ('enforce', 'observe', 'canary')", "mode"),
+    CheckConstraint(
+        "revision ~ '^[0-9a-f]{64}$' OR (revision = '' AND action = 'rollback')", "revision"
+    ),
+    CheckConstraint("percent BETWEEN 0 AND 100", "percent"),
+    CheckConstraint("cardinality(clients) <= 1000", "clients"),
+    CheckConstraint("(mode = 'canary') = (percent > 0 OR cardinality(clients) > 0)", "canary"),
+    CheckConstraint("octet_length(by) <= 1024 AND octet_length(reason) <= 1024", "size"),
+)
+
+# What each process decides by, as it last said.
+policy_replica = Table(
+    "policy_replica",
+    metadata,
+    Column("writer", UUID, nullable=False),
+    Column("place", Text, nullable=False),  # host, process, worker
+    Column("seq", BigInteger, nullable=False),  # of the activation that it follows
+    Column("revision", Text, nullable=False),
+    Column("candidate", Text, nullable=False),  # empty: none; so are the next two
+    Column("mode", Text, nullable=False),
+    Column("fault", Text, nullable=False),
+    Column("at", _time, nullable=False),
+    PrimaryKeyConstraint("writer"),
+    CheckConstraint("octet_length(place) <= 1024 AND octet_length(fault) <= 4096", "size"),
+)
+
 # What an opaque token of ours stands for, until it expires.
 reference_token = Table(
     "reference_token",

@@ -30,6 +30,10 @@ INSERT_REVOCATION = """
 INSERT INTO revocation (scope, issuer, key, not_before, reason, by, at)
 VALUES ('client', '', 'checkout', now(), 'a test', 'a test', now())
 """
+INSERT_ACTIVATION = """
+INSERT INTO policy_activation (action, mode, revision, percent, clients, by, reason, at)
+VALUES ('rollback', 'enforce', '', 0, '{}', 'a test', 'a test', now())
+"""
 PARTITIONS = """
 SELECT inhrelid::regclass::text AS name, pg_get_expr(relpartbound, relid) AS bound
 FROM pg_inherits JOIN pg_class ON oid = inhrelid CROSS JOIN LATERAL (SELECT oid AS relid) AS r
@@ -50,7 +54,7 @@ def tables_of(database) -> list[str]:
     partitions = execute(database.owner_url, PARTITIONS)
     tables = ("event", "batch", "tree", "checkpoint", "cosignature")
     named = [f"audit_{name}" for name in tables]
-    return [*named, "revocation", *(row["name"] for row in partitions)]
+    return [*named, "policy_activation", "revocation", *(row["name"] for row in partitions)]
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +64,7 @@ def trail(postgres, migrated):
         statements = [
             INSERT_BATCH,
             INSERT_REVOCATION,
+            INSERT_ACTIVATION,
             *INSERT_SEAL,
             insert_event("1999-12-31 00:00+00"),
         ]
@@ -158,6 +163,9 @@ def test_the_broker_has_exactly_the_rights_that_it_uses(trail):
         ("broker_app", "audit_person_key", "DELETE INSERT SELECT"),
         ("broker_app", "audit_tree", "INSERT SELECT"),
         ("broker_app", "key_generation", "INSERT SELECT UPDATE"),
+        ("broker_app", "policy_activation", "INSERT SELECT"),
+        ("broker_app", "policy_bundle", "DELETE INSERT SELECT"),
+        ("broker_app", "policy_replica", "DELETE INSERT SELECT UPDATE"),
         ("broker_app", "reference_token", "DELETE INSERT SELECT"),
         ("broker_app", "replay_claim", "DELETE INSERT SELECT"),
         ("broker_app", "revocation", "INSERT SELECT"),
@@ -170,6 +178,9 @@ def test_the_broker_has_exactly_the_rights_that_it_uses(trail):
         ("broker_auditor", "audit_event", "SELECT"),
         ("broker_auditor", "audit_person_key", "SELECT"),
         ("broker_auditor", "audit_tree", "SELECT"),
+        ("broker_auditor", "policy_activation", "SELECT"),
+        ("broker_auditor", "policy_bundle", "SELECT"),
+        ("broker_auditor", "policy_replica", "SELECT"),
         ("broker_auditor", "revocation", "SELECT"),
     ] == [tuple(row) for row in rights]
 
