@@ -339,6 +339,13 @@ def scenario_schema() -> str:
     return render_schema()
 
 
+def policy_library() -> str:
+    """Every rule of the policy library, and what it is called with."""
+    from scripts.library_page import library_page  # noqa: PLC0415 — only for its page
+
+    return library_page(source("policy-library.md"), table)
+
+
 def _join(parts: Iterable[str]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -348,6 +355,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/errors.md": errors,
     "reference/cli.md": command_line,
     "reference/metrics.md": metrics,
+    "reference/policy-library.md": policy_library,
     "conformance.md": conformance,
     "../policies/schemas/scenarios.json": scenario_schema,
 }

@@ -147,13 +147,13 @@ def _is_module(name: str) -> bool:
 
 @cache
 def _packages() -> frozenset[str]:
-    """Return the packages of the policy, and the place for packages of one's own."""
+    """Return the packages of the policy, and the places that packages are directly below."""
     found = {
         package
         for path in ROOT.glob("policies/**/*.rego")
         for package in re.findall(r"^package (\S+)", path.read_text("utf-8"), re.MULTILINE)
     }
-    return frozenset(found | {"broker.rules", "broker.proxy_rules"})
+    return frozenset(found | {"broker.rules", "broker.proxy_rules", "broker.library"})
 
 
 @cache
@@ -269,10 +269,21 @@ def test_grants_fit_their_schema(text: str) -> None:
     jsonschema.validate(yaml.safe_load(text), schema)
 
 
+@pytest.mark.parametrize("text", _marked("yaml", "parameters"))
+def test_parameters_fit_their_schema(text: str) -> None:
+    """What a page shows as parameters is what the library is called with."""
+    schema = json.loads((ROOT / "policies" / "schemas" / "parameters.json").read_text("utf-8"))
+
+    jsonschema.validate(yaml.safe_load(text), schema)
+
+
 def _load(folder: Path, text: str) -> Settings:
     path = folder / "broker.yaml"
     path.write_text(text)
     return load_settings(path, VARIABLES)
+
+
+MARKS = {"broker.yaml", "fragment", "grants", "parameters"}
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -281,8 +292,7 @@ def test_every_block_says_what_it_is(path: Path) -> None:
     unmarked = [
         block
         for block in blocks(path)
-        if not block.language
-        or (block.language == "yaml" and block.mark not in {"broker.yaml", "fragment", "grants"})
+        if not block.language or (block.language == "yaml" and block.mark not in MARKS)
     ]
 
     assert [] == unmarked

@@ -110,7 +110,7 @@ def _with_parameters(text: str, added: Mapping[str, Any], file: Path) -> str:
     if _read(text, file) != expected:
         raise ConfigurationError(
             f"{file}: is not written so that this can be added to it; add it by hand\n"
-            + _dump(added)
+            + dump(added)
         )
     return text
 
@@ -127,7 +127,7 @@ def _merged(before: Mapping[str, Any], added: Mapping[str, Any], file: Path) -> 
 
 
 def _insert(text: str, rule: str, rows: Mapping[str, Any], *, known: bool) -> str:
-    block = _dump(rows)
+    block = dump(rows)
     lines = [f"  {line}\n" for line in block.splitlines()]
     if not known:
         return text.rstrip("\n") + f"\n\n{rule}:\n" + "".join(lines)
@@ -150,7 +150,8 @@ def _quote(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _quote)
 
 
-def _dump(rows: Mapping[str, Any]) -> str:
+def dump(rows: Mapping[str, Any]) -> str:
+    """Return parameters as they are written into the file."""
     return yaml.dump(
         dict(rows), Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=1000
     )
