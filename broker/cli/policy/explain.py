@@ -105,6 +105,15 @@ def explain(
         int | None,
         typer.Option(min=0, help="Exchanges that it allows.", rich_help_panel=_WORDS),
     ] = None,
+    exchanged: Annotated[
+        bool | None,
+        typer.Option(
+            "--exchanged/--foreign",
+            help="Whether this broker has issued it; it has if somebody acts in it, or with hops.",
+            show_default=False,
+            rich_help_panel=_WORDS,
+        ),
+    ] = None,
     life: Annotated[
         str | None, typer.Option(help="What is left of it, like `5m`.", rich_help_panel=_WORDS)
     ] = None,
@@ -167,6 +176,7 @@ def explain(
         "acted_by": chain,
         "hops": hops,
         "max_hops": max_hops,
+        "exchanged": bool(chain or hops) if exchanged is None else exchanged,
         "life": life,
         "actor": actor,
         "purpose": purpose,

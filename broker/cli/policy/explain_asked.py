@@ -32,6 +32,7 @@ _KEYS: Final = {
     "acted_by": "--chain",
     "hops": "--hops",
     "max_hops": "--max-hops",
+    "exchanged": "--exchanged",
     "life": "--life",
     "actor": "--actor",
     "purpose": "--purpose",
