@@ -227,10 +227,11 @@ def _of_rules(wish: _Wish) -> Iterator[Change]:
     for own in wish.explanation.own:
         if own.reasons:
             first = own.rules[0] if own.rules else None
-            means = f" ({first.description})" if first is not None and first.description else ""
+            means = "" if first is None else first.description.rstrip(".")
+            asks = f"meet what broker.rules.{own.name} asks" + (f" ({means})" if means else "")
             yield Change(
                 Who.RULE,
-                f"meet what broker.rules.{own.name} asks{means}, or change that rule",
+                f"{asks}, or change that rule",
                 _silence(own.name),
                 None if first is None else first.place,
             )

@@ -59,7 +59,7 @@ class WhyNot:
     causes: tuple[str, ...]  # everything that stands against it, as sentences without a full stop
     # All with the least number of changes, and those of more where the least derive it newly.
     remedies: tuple[Remedy, ...]
-    tried: int
+    tried: int | None  # changes, alone and together; None: nothing could be tried
     forbidden: tuple[str, ...] = ()  # invariants that any yes would break
 
     @property
@@ -72,6 +72,11 @@ class WhyNot:
             broken = ", ".join(self.forbidden)
             return (
                 f"{said} Nothing can grant it: the floor below every policy forbids it ({broken})."
+            )
+        if self.tried is None:
+            return (
+                f"{said} What would grant it was not tried: the policy has no Rego at hand; name"
+                " its folder."
             )
         if not self.remedies:
             return (
@@ -138,10 +143,10 @@ def _forbidden(policy: ExplainedPolicy, explanation: Explanation) -> tuple[str, 
 
 def _try(
     policy: ExplainedPolicy, explanation: Explanation, scope: str, changes: Sequence[Change]
-) -> tuple[tuple[Remedy, ...], int]:
+) -> tuple[tuple[Remedy, ...], int | None]:
     """Return the remedies with the fewest changes, and how many were tried for them."""
     if policy.observer is None:
-        return (), 0
+        return (), None
     tried = 0
     remedies: list[Remedy] = []
     for size in range(1, _MOST_CHANGES + 1):
@@ -208,7 +213,7 @@ def _refusing(explanation: Explanation) -> Iterator[str]:
         yield f"{concern.name} refuses ({codes})" + (f": {about}" if about else "")
     for own in explanation.own:
         if own.reasons:
-            means = "; ".join(rule.description for rule in own.rules if rule.description)
+            means = "; ".join(one.description.rstrip(".") for one in own.rules if one.description)
             yield f"broker.rules.{own.name} denies" + (f": {means}" if means else "")
 
 
