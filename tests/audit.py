@@ -16,7 +16,7 @@ from broker.audit.vault import Vault
 from broker.audit.writer import AuditWriter
 from broker.db.engine import Database
 from broker.db.loop import run_apart
-from broker.domain import Attempt, Evaluation, Permit, SignedToken
+from broker.domain import Attempt, Evaluation, Permit, ReusedToken, SignedToken
 from broker.oauth import Mode
 from tests import builders
 from tests.configuration import KEY_FILES
@@ -103,6 +103,18 @@ def signed_token(made: Attempt | None = None, **overrides: Any) -> SignedToken:
         "claims": {},
     }
     return SignedToken(**values | overrides)
+
+
+def reused_token(signed: SignedToken, **overrides: Any) -> ReusedToken:
+    """The same token, to be given out again."""
+    values: dict[str, Any] = {
+        "permit": signed.permit,
+        "id": new_id(),
+        "jti": signed.id,
+        **{name: getattr(signed, name) for name in ("token", "txn", "kid")},
+        **{name: getattr(signed, name) for name in ("issued_at", "expires_at")},
+    }
+    return ReusedToken(**values | overrides)
 
 
 def open_records(url: str, records: Iterable[str]) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, or_, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from broker.audit.outcome import REUSE
 from broker.audit.page import Position
 from broker.audit.uuid7 import time_of_uuid7
 from broker.db.durability import NotDurable
@@ -67,17 +68,19 @@ async def find_rows(
     limit: int | None = None,
     pseudonym: Pseudonym | None = None,
     after: Position | None = None,
+    reused: bool | None = None,
 ) -> AsyncGenerator[dict[str, Any]]:
     """Yield what fits, newest first, as the columns of ``audit_event``; ``limit`` None: all of it.
 
     Persons are found by their pseudonym; without ``pseudonym`` only where they stand in plain.
-    ``after`` goes on behind a row that was seen. Raises ``CannotRead``.
+    ``after`` goes on behind a row that was seen; ``reused`` False leaves out what tells that a
+    token was given out again, True all else. Raises ``CannotRead``.
     """
     try:
         async with database.engine.connect() as connection:
             streaming = await connection.execution_options(yield_per=_CHUNK)
             async with streaming.stream(
-                build_query(wanted, limit=limit, pseudonym=pseudonym, after=after)
+                build_query(wanted, limit=limit, pseudonym=pseudonym, after=after, reused=reused)
             ) as rows:
                 async for row in rows.mappings():
                     yield {str(name): value for name, value in row.items()}
@@ -91,6 +94,7 @@ def build_query(
     limit: int | None = None,
     pseudonym: Pseudonym | None = None,
     after: Position | None = None,
+    reused: bool | None = None,
 ) -> Select[Any]:
     """Return the statement; every value in it is a parameter."""
     columns = audit_event.c
@@ -99,6 +103,9 @@ def build_query(
         .where(*_conditions(wanted, pseudonym), *_implied(wanted), *_behind(after))
         .order_by(columns.at.desc(), columns.writer, columns.seq.desc())
     )
+    if reused is not None:
+        again = columns.action.is_not_distinct_from(REUSE)
+        query = query.where(again if reused else ~again)
     return query if limit is None else query.limit(limit)
 
 

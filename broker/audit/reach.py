@@ -18,6 +18,7 @@ from typing import Any, Final
 from sqlalchemy import text
 
 from broker.audit.event import render_time
+from broker.audit.outcome import REUSE
 from broker.audit.query import CannotRead, Pseudonym, reason_of
 from broker.blocklist.rule import OUTRIGHT, Rule, Scope
 from broker.db.durability import NotDurable
@@ -52,7 +53,11 @@ _ALONE: Final[Mapping[Scope, str]] = {
 }
 _OF_ITS_OWN_AGE: Final = frozenset({Scope.ACTOR, Scope.CLIENT})
 
-_ISSUED: Final = "at >= :since AND kind = 'exchange' AND outcome = 'issued'"
+# One row for each token: those that tell that it was given out again are left out.
+_ISSUED: Final = (
+    "at >= :since AND kind = 'exchange' AND outcome = 'issued'"
+    f" AND action IS DISTINCT FROM '{REUSE}'"
+)
 _STATEMENT: Final = """
 WITH RECURSIVE issued AS MATERIALIZED (
     -- The transactions that it is about, whole: what descends from a token shares its ``txn``.

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from broker.audit.members import find_texts
+from broker.audit.members import find_text, find_texts
+from broker.audit.outcome import REUSE
 from broker.audit.query import Filter, find_rows
 from broker.audit.reader import RecordReader, read_record
 
@@ -18,6 +19,11 @@ class Step:
     row: Mapping[str, Any]
     record: Mapping[str, Any]  # in plain, as far as it can be opened
     steps: list["Step"] = field(default_factory=list)  # oldest first
+
+    @property
+    def again(self) -> str | None:
+        """The ``jti`` of the token that was given out again; None: it is a new one, or none."""
+        return find_text(self.record, "jti") if self.row.get("action") == REUSE else None
 
     @property
     def held(self) -> tuple[str, ...]:
@@ -52,17 +58,27 @@ async def find_transaction(reader: RecordReader, id: str) -> Transaction | None:
     txn = named[0]["txn"]
     rows = named
     if txn is not None:
-        wanted = Filter(txn=txn)
-        rows = [row async for row in find_rows(reader.database, wanted, limit=_MOST + 1)]
+        rows = await _find_rows(reader, txn)
     shown = sorted(rows[:_MOST], key=lambda row: (row["at"], row["seq"]))
     records = await reader.open_all([read_record(row["record"]) for row in shown])
     return Transaction(txn, build_steps(shown, records), more=len(rows) > _MOST)
 
 
+async def _find_rows(reader: RecordReader, txn: str) -> list[dict[str, Any]]:
+    """Return at most one row more than are shown: first those that made the tree."""
+    rows: list[dict[str, Any]] = []
+    # A token may be given out again thousands of times, and none of these has anything below it.
+    for reused in (False, True):
+        left = _MOST + 1 - len(rows)
+        found = find_rows(reader.database, Filter(txn=txn), limit=left, reused=reused)
+        rows += [row async for row in found]
+    return rows
+
+
 def build_steps(
     rows: Sequence[Mapping[str, Any]], records: Sequence[Mapping[str, Any]]
 ) -> tuple[Step, ...]:
-    """Return the roots; ``rows`` oldest first. A token has one row, so nothing stands twice."""
+    """Return the roots; ``rows`` oldest first. A row stands once, also of a token given twice."""
     steps = {str(row["id"]): Step(row, record) for row, record in zip(rows, records, strict=True)}
     roots: list[Step] = []
     for step in steps.values():

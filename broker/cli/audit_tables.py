@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from broker.audit.outcome import REUSE
 from broker.cli.console import printable
 
 _WIDE: Final = 100  # columns from which on there is room for ids
@@ -43,7 +44,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], console: Console, zone: ZoneIn
 
 def _what(row: Mapping[str, Any], *, with_id: bool) -> Text:
     if row["outcome"] == "issued":
-        text = Text("✓ issued", "good")
+        text = Text("✓ issued again" if row.get("action") == REUSE else "✓ issued", "good")
     elif row["outcome"] == "refused":
         text = Text(f"✗ {row['reason'] or 'counted refusals'}", "bad")
     else:

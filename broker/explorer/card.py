@@ -64,7 +64,7 @@ def build_row(
     outcome = str(row.get("outcome"))
     at = in_zone(row["at"], zone)
     client, targets = str(row.get("client") or "·"), ", ".join(map(str, row.get("targets") or "·"))
-    lifetime = find_number(record, "lifetime") if outcome == "issued" else None
+    lifetime = find_number(record, "lifetime") if outcome == "issued" and not step.again else None
     life = "" if lifetime is None else show_age(timedelta(seconds=lifetime))
     reasons = _reasons(step) if outcome == "refused" else ()
     lines = [
@@ -74,6 +74,7 @@ def build_row(
             "quiet",
             life,
         ),
+        *([Line("given out again", "quiet"), Line(step.again, "quiet")] if step.again else []),
         *_bounded([Line(reason, "reason") for reason in reasons], _REASONS),
         *_bounded(list(_scopes(step)), _SCOPES),
     ]
@@ -97,6 +98,8 @@ def subject_of(step: Step) -> str | None:
 
 
 def _scopes(step: Step) -> Iterator[Line]:
+    if step.again:
+        return
     if step.row.get("outcome") != "issued":
         asked = find_text(step.record, "asked", "scope")
         for scope in (asked or "").split():
@@ -131,7 +134,8 @@ def _sentence(
     reasons: Sequence[str],
 ) -> str:
     outcome = str(step.row.get("outcome"))
-    said = [f"{outcome} to {_told(client)} for {_told(targets)}, {at:%Y-%m-%d %H:%M:%S %Z}"]
+    how = f"the token {_told(step.again)} given out again" if step.again else outcome
+    said = [f"{how} to {_told(client)} for {_told(targets)}, {at:%Y-%m-%d %H:%M:%S %Z}"]
     if reasons:
         said.append(f"because of {_listed(reasons)}")
     if subject := subject_of(step):

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
+from broker.audit.outcome import REUSE
 from broker.errors import PUBLIC, Reason
 from broker.explorer.compare import Comparison, Lifetime
 from broker.explorer.text import bounded
@@ -41,6 +42,7 @@ def decision_facts(record: Mapping[str, Any], personal: Mapping[str, Any]) -> It
         ("Lifetime", None if lifetime is None else f"{lifetime} s"),
         ("Obligations", decision.get("obligations")),
         ("Revocation", record.get("revocation")),
+        ("Given out again", record.get("jti") if record.get("action") == REUSE else None),
         ("Counted", record.get("counts")),
         *_alert_facts(record),
     ):

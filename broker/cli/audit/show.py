@@ -55,7 +55,7 @@ def show(
 
     Each token stands below the one that it was exchanged for, with the scopes that it kept (and
     those that it lost), its life, and the policy revision that decided; refusals with their
-    reasons.
+    reasons; and each time that a token was given out again.
     """
     with told():
         wanted = parse_jti(jti)
@@ -136,6 +136,13 @@ def _lines(step: Step, asked: str) -> Iterator[Text]:
     row, record = step.row, step.record
     mark = "  ← asked for" if str(row["id"]) == asked else ""
     targets = printable(", ".join(row["targets"]) or "·")
+    if step.again is not None:
+        head = Text.assemble(("↻ ", "good"), (printable(row["client"] or "·"), "client"))
+        head.append(f" → {targets}", "default").append("  given out again", "quiet")
+        yield head.append(mark, "link")
+        yield Text(f"{row['at']:%Y-%m-%d %H:%M:%S} UTC  {row['id']}", "quiet")
+        yield Text(f"the token {printable(step.again)}", "quiet")
+        return
     if row["outcome"] == "issued":
         head = Text.assemble(("✓ ", "good"), (printable(row["client"] or "·"), "client"))
         head.append(f" → {targets}", "default").append(f"  {record.get('lifetime')} s", "quiet")

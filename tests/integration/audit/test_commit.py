@@ -16,7 +16,16 @@ from broker.db.engine import Database
 from broker.domain import Attempt, Client
 from broker.errors import CommitRejected, Reason
 from tests import builders
-from tests.audit import attempt, new_id, new_vault, now, open_records, running, signed_token
+from tests.audit import (
+    attempt,
+    new_id,
+    new_vault,
+    now,
+    open_records,
+    reused_token,
+    running,
+    signed_token,
+)
 from tests.fixtures.postgres import execute
 
 MINUTE = timedelta(minutes=1)
@@ -262,3 +271,39 @@ def test_an_attempt_without_a_client_is_a_stranger():
     """Ours: what the budget goes by is what step 1 gave."""
     assert anonymous().client is None
     assert isinstance(attempt().client, Client)
+
+
+async def test_a_token_that_is_given_out_again_has_a_row_of_its_own(fresh):
+    """It names the token and who asked; the id of the row is another one."""
+    async with trail_on(fresh.app_url) as trail:
+        signed = signed_token()
+        first = await trail.commit(attempt(), signed)
+        reused = reused_token(signed)
+        second = await trail.commit(attempt(id="request-2"), reused)
+    one, other = records(fresh)
+
+    assert (signed, reused) == (first.signed, second.signed)
+    assert signed.id == one["id"] == one["jti"] == other["jti"]
+    assert (reused.id, "reuse", "request-2") == (
+        other["id"],
+        other["action"],
+        other["request_id"],
+    )
+    of_one_alone = {"id", "action", "at", "request_id"}
+    assert {k: v for k, v in one.items() if k not in of_one_alone} == {
+        k: v for k, v in other.items() if k not in of_one_alone
+    }
+
+
+async def test_a_token_for_one_use_is_claimed_by_whatever_is_made_of_it(fresh):
+    """Also where it came to be given out again, which it never should."""
+    once = builders.exchange(subject=builders.verified_token(one_time=True))
+    async with trail_on(fresh.app_url) as trail:
+        signed = signed_token(attempt(exchange=once))
+        await trail.commit(attempt(exchange=once), signed)
+        again = await rejected(trail.commit(attempt(exchange=once), reused_token(signed)))
+
+    assert Reason.SUBJECT_TOKEN_REPLAYED is again
+    assert [None, "subject_token.replayed"] == [
+        (one.get("reasons") or [None])[0] for one in records(fresh)
+    ]

@@ -12,7 +12,7 @@ from random import Random
 
 import pytest
 
-from broker.audit.outcome import build_issued
+from broker.audit.outcome import build_issued, build_reused
 from broker.audit.query import CannotRead
 from broker.audit.reach import find_reach
 from broker.blocklist.rule import OUTRIGHT, Rule, Scope
@@ -22,7 +22,7 @@ from broker.domain import Attempt, Permit, SignedToken
 from broker.minting.mint import mint
 from broker.policy.floor import judge
 from broker.tokens.delegation import delegate
-from tests.audit import VAULT, new_id, new_vault, running
+from tests.audit import VAULT, new_id, new_vault, reused_token, running
 from tests.builders import (
     BROKER,
     NOW,
@@ -132,6 +132,12 @@ async def write(url: str, tokens: list[Made]) -> None:
             if made.attempt is not None and made.signed is not None:
                 await writer.append(
                     build_issued(made.attempt, made.signed, issuer=BROKER, vault=new_vault())
+                )
+                # Given out again it is still one token.
+                await writer.append(
+                    build_reused(
+                        made.attempt, reused_token(made.signed), issuer=BROKER, vault=new_vault()
+                    )
                 )
     await database.aclose()
 

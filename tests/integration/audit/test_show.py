@@ -12,7 +12,7 @@ from broker.cli.audit import app
 from broker.db.engine import Database
 from broker.errors import Reason
 from tests import builders
-from tests.audit import attempt, new_id, new_vault, now, running, signed_token
+from tests.audit import attempt, new_id, new_vault, now, reused_token, running, signed_token
 from tests.configuration import write_keys
 from tests.fixtures.postgres import one_more
 
@@ -34,6 +34,7 @@ async def write(made) -> tuple[str, str]:
         again = builders.exchange(subject=builders.verified_token(jti=first.id, txn="t-1"))
         second = signed_token(attempt(exchange=again), txn="t-1")
         await trail.commit(attempt(exchange=again), second)
+        await trail.commit(attempt(), reused_token(first))
         await trail.refuse(attempt(exchange=again), Reason.POLICY_SCOPE_NOT_HELD)
         await trail.record_alert(ALERT)
     await database.aclose()
@@ -57,14 +58,29 @@ def test_the_tree_is_whole_from_any_row_of_it(written):
         json.loads(show(jti, "--format", "json", "--database-url", made.auditor_url).stdout)
         for jti in (first, second)
     ]
-    (root,) = found[0]["steps"]
+    root, again = found[0]["steps"]
 
     assert found[0] == found[1]
+    assert [] == again["steps"]
     assert (first, "issued", "t-1") == (root["id"], root["outcome"], found[0]["txn"])
     assert [(second, "issued"), ("refused",)] == [
         (root["steps"][0]["id"], root["steps"][0]["outcome"]),
         (root["steps"][1]["outcome"],),
     ]
+
+
+def test_a_token_that_was_given_out_again_is_told_of(written):
+    """Beside the token itself, from which all else hangs; and from its own row it is the same."""
+    made, first, _ = written
+    url = ("--database-url", made.auditor_url)
+    _, again = json.loads(show(first, *url, "--format", "json").stdout)["steps"]
+    lines = show(again["id"], *url).stdout.splitlines()
+    place = next(number for number, line in enumerate(lines) if "given out again" in line)
+
+    assert ("reuse", first) == (again["record"]["action"], again["record"]["jti"])
+    assert [] == again["steps"]
+    assert "asked for" in lines[place]
+    assert first in lines[place + 2]
 
 
 def test_an_alert_is_shown_with_its_numbers(written):

@@ -64,6 +64,17 @@ def test_each_card_says_who_exchanged_what_for_what():
     assert "09:14:05" in texts(drawn, "quiet")  # the date stands once
 
 
+def test_a_token_that_was_given_out_again_says_which_one():
+    """A card of its own beside the token's, without scopes that it would repeat."""
+    row, record = made(2, jti="t1")
+    drawn = draw_tree(transaction(made(1, jti="t1"), (row | {"action": "reuse"}, record)))
+
+    assert 1 == texts(drawn).count("given out again")
+    assert "t1" in texts(drawn, "quiet")
+    assert 1 == len(texts(drawn, "kept"))
+    assert "the token t1 given out again to checkout" in str(drawn)
+
+
 def test_each_card_is_a_link_to_its_row_and_says_all_of_it_in_words():
     """For whoever does not see the picture."""
     drawn = draw_tree(story(), current="t2")
