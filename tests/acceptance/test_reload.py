@@ -6,11 +6,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from broker.cli.audit import app
 from broker.db.embedded import EmbeddedPostgres
-from tests.jwts import IDP, OTHER, subject_jwt
+from tests.jwts import IDP, OTHER, subject_jwt, unverified_claims
 from tests.server import (
     BrokerClient,
     BrokerProcess,
@@ -162,6 +165,39 @@ async def test_a_changed_grant_is_in_force_and_on_record(reloaded: Reloaded) -> 
     rows = await reloaded.client.rows()
     assert ["issued", "policy.target_not_granted"] == [r["reason"] or r["outcome"] for r in rows]
     assert 2 == len({row["policy_revision"] for row in rows})
+
+
+@pytest.mark.row("OP-08")
+async def test_what_was_issued_before_a_reload_is_not_given_out_after_it(
+    reloaded: Reloaded, postgres: EmbeddedPostgres
+) -> None:
+    """Also where nothing has changed; and where the grant says no more of reuse, never again."""
+    form = exchange_form(subject_token=subject_jwt(aud="svc-reuse"))
+
+    async def ask() -> str:
+        answer = await reloaded.client.exchange(form, auth=basic("svc-reuse"))
+        return str(assert_issued(answer)["access_token"])
+
+    before = [await ask(), await ask()]
+    assert "" == await reloaded.reload()
+    after = [await ask(), await ask()]
+    data = reloaded.policies / "grants" / "data.yaml"
+    grants = yaml.safe_load(data.read_text())
+    del grants["svc-reuse"]["svc-b"]["reuse"]
+    data.write_text(yaml.safe_dump(grants))
+    assert "" == await reloaded.reload()
+    without = [await ask(), await ask()]
+
+    assert [1, 1, 2] == [len(set(tokens)) for tokens in (before, after, without)]
+    assert 4 == len({*before, *after, *without})
+    command = ["query", "--database-url", postgres.auditor_url, "--action", "reuse"]
+    said = await asyncio.to_thread(CliRunner().invoke, app, [*command, "--format", "jsonl"])
+    again = [orjson.loads(line) for line in said.stdout.splitlines()]
+    assert [unverified_claims(tokens[0])["jti"] for tokens in (after, before)] == [
+        row["jti"] for row in again[:2]
+    ]
+    table = await asyncio.to_thread(CliRunner().invoke, app, command, env={"COLUMNS": "160"})
+    assert "✓ issued again" in table.stdout
 
 
 @pytest.mark.row("OP-08")
