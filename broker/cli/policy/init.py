@@ -8,13 +8,15 @@ from rich.text import Text
 
 from broker.cli.console import build_console
 from broker.cli.policy.folder import FOLDER
+from broker.policy.scaffold.complete import complete_folder
 from broker.policy.scaffold.scaffold import add_rules, create_folder, is_bundle
 from broker.policy.scaffold.template import TEMPLATES
 
 INIT_HELP: Final = (
     "Exit codes: **0** written, **2** something is there already, or it cannot be written.\n\n"
     "Example: `broker policy init policies`\n\n"
-    "Example: `broker policy init policies --with hours --with ticket --target ledger`"
+    "Example: `broker policy init policies --with hours --with ticket --target ledger`\n\n"
+    "Example: `broker policy init policies --complete`"
 )
 _RULES: Final = ", ".join(f"`{name}`" for name in TEMPLATES)
 
@@ -34,6 +36,14 @@ def init(
     target: Annotated[
         str, typer.Option(metavar="NAME", help="The target that the added rules are about.")
     ] = "payroll",
+    complete: Annotated[
+        bool,
+        typer.Option(
+            "--complete",
+            help="Add what a folder with grants of its own lacks of the stock policy, and change"
+            " nothing in it: so are the examples made whole.",
+        ),
+    ] = False,
 ) -> None:
     """Write a policy folder that compiles, with its tests at full coverage and a page on it.
 
@@ -41,12 +51,19 @@ def init(
     Where the folder is a policy already, `--with` adds to it; nothing is ever written over.
     """
     console = build_console()
-    if is_bundle(folder) and rules:
+    if complete:
+        added = complete_folder(folder)
+        for path in add_rules(folder, rules, target) if rules else ():
+            console.print(Text.assemble("wrote ", (f"{folder / path}", "link")))
+        text = f", {len(added)} files of the stock policy beside its own"
+        console.print(Text.assemble("completed ", (f"{folder}", "link"), text))
+    elif is_bundle(folder) and rules:
         for path in add_rules(folder, rules, target):
             console.print(Text.assemble("wrote ", (f"{folder / path}", "link")))
     else:
         written = create_folder(folder, rules or (), target)
         console.print(Text.assemble("wrote ", (f"{folder}", "link"), f", {len(written)} files"))
     console.print(Text(f"next: broker policy check {folder}"))
-    console.print(Text(f"      broker policy test {folder} --threshold 100"))
+    threshold = "--only scenarios" if complete else "--threshold 100"
+    console.print(Text(f"      broker policy test {folder} {threshold}"))
     console.print(Text(f"      then change {folder / 'broker/grants/data.yaml'}"))

@@ -9,6 +9,7 @@ import pytest
 from broker.domain import Derived, Principal
 from broker.errors import Reason
 from broker.oauth import Mode
+from broker.workbench.question import SupposedToken
 from broker.workbench.scenarios.answer import Answer, compare
 from broker.workbench.scenarios.ask import Asked, Outcome
 from broker.workbench.scenarios.reach import Untouched, measure_reach
@@ -133,7 +134,7 @@ def test_a_policy_that_fails_refuses_for_no_reason(tmp_path: Path) -> None:
 def _outcome(client: str, target: str, *granted: str) -> Outcome:
     request = Request(client=client, at=NOW, audiences=(target,))
     verdict = Verdict(allowed=bool(granted), targets=(target,), scopes=granted)
-    scenario = Scenario("x", None, (), 1)  # type: ignore[arg-type]
+    scenario = Scenario("x", SupposedToken("idp", "alice"), (), 1)
     return Outcome(Path("x"), "x", scenario, (Asked(request, Answer(verdict), (), "", 1),))
 
 
