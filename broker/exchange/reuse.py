@@ -22,12 +22,14 @@ a token is given out again only once the row that tells of it is there. Each has
 import asyncio
 import hmac
 import os
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import orjson
+from opentelemetry.metrics import CallbackOptions, Observation
 
 from broker.blocklist.snapshot import BlocklistStale, Revocations, Snapshot, facts_of_issued
 from broker.cache import BoundedCache
@@ -45,8 +47,17 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # What a token says that no other one says: its times and its ids.
 _ITS_OWN: Final = ("iat", "nbf", "exp", "jti")
 
-_found = meter.create_counter(
+# Added up here and read when somebody asks: it is there to cost little.
+_found: Final[Counter[str]] = Counter()
+
+
+def _observe_found(_: CallbackOptions) -> Iterable[Observation]:
+    return [Observation(count, {"outcome": outcome}) for outcome, count in _found.items()]
+
+
+meter.create_observable_counter(
     "broker.exchange.reuses",
+    callbacks=[_observe_found],
     unit="1",
     description="Exchanges whose grant allows reuse, by outcome: hit (given out again) or miss.",
 )
@@ -56,8 +67,6 @@ _entries = meter.create_gauge(
 _bytes = meter.create_gauge(
     "broker.exchange.reuse.bytes", unit="By", description="What they take, about; bounded."
 )
-_HIT: Final = {"outcome": "hit"}
-_MISS: Final = {"outcome": "miss"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +147,9 @@ class TokenReuse:
             # Until the row of the one that mints is durable, or it has failed.
             await flight.wait()
         if (kept := self._find(key, permit, began)) is not None:
-            _found.add(1, _HIT)
+            _found["hit"] += 1
             return _reuse(kept, permit, self._build_id())
-        _found.add(1, _MISS)
+        _found["miss"] += 1
         if flight is not None:
             # What was waited for came to nothing; to wait in turn could take without end.
             return await issue()

@@ -194,3 +194,21 @@ async def test_expires_in_is_what_is_left(broker):
     assert first["access_token"] == second["access_token"]
     assert 1 <= first["expires_in"] - second["expires_in"] <= 3
     assert {**first, "expires_in": 0} == {**second, "expires_in": 0}
+
+
+async def test_hits_and_misses_are_counted(broker):
+    """So that an operator sees whether it is worth anything."""
+
+    async def counted() -> list[float]:
+        lines = (await broker.admin("/metrics")).text.splitlines()
+        named = [f'broker_exchange_reuses_total{{outcome="{name}"}} ' for name in ("hit", "miss")]
+        return [
+            sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+            for name in named
+        ]
+
+    before, token = await counted(), subject()
+    for _ in range(3):
+        await ask(broker, token)
+
+    assert [2, 1] == [now - then for now, then in zip(await counted(), before, strict=True)]
