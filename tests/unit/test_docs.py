@@ -26,6 +26,9 @@ from broker.errors import Reason
 from broker.oauth import GRANT_TYPE_TOKEN_EXCHANGE
 from broker.policy.floor import Invariant
 from broker.settings import Settings, describe_keys, load_settings
+from broker.workbench.scenarios.document import Document
+from broker.workbench.scenarios.read import read_question
+from broker.workbench.scenarios.setting import PARTIES
 from scripts import generate_docs
 from tests.markdown import (
     ROOT,
@@ -277,13 +280,22 @@ def test_parameters_fit_their_schema(text: str) -> None:
     jsonschema.validate(yaml.safe_load(text), schema)
 
 
+@pytest.mark.parametrize("text", _marked("yaml", "question"))
+def test_questions_are_read(text: str) -> None:
+    """Of the parties that the example configuration has."""
+    settings = load_settings(EXAMPLE, VARIABLES, only=PARTIES)
+    document = Document(Path("question.yaml"), yaml.safe_load(text), {})
+
+    assert read_question(document, settings).client == "checkout"
+
+
 def _load(folder: Path, text: str) -> Settings:
     path = folder / "broker.yaml"
     path.write_text(text)
     return load_settings(path, VARIABLES)
 
 
-MARKS = {"broker.yaml", "fragment", "grants", "parameters"}
+MARKS = {"broker.yaml", "fragment", "grants", "parameters", "question"}
 
 
 @pytest.mark.parametrize("path", PAGES)

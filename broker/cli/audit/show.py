@@ -88,6 +88,10 @@ def print_transaction(found: Transaction, console: Console, asked: str) -> None:
         below = tree.add(_foreign(step))
         _grow(below, step, asked)
     console.print(tree)
+    if any(_is_exchange(step, asked) for step in found.steps):
+        said = f"why, rule by rule: broker policy explain {asked}"
+        # On one line, however narrow, so that it can be copied.
+        console.print(Text(said, "quiet"), soft_wrap=True)
     if found.more:
         console.print(Text("There are more rows: broker audit query --txn", "warning"))
 
@@ -121,6 +125,13 @@ def _grow(tree: Tree, step: Step, asked: str) -> None:
     below = tree.add(Text("\n").join(_lines(step, asked)))
     for each in step.steps:
         _grow(below, each, asked)
+
+
+def _is_exchange(step: Step, asked: str) -> bool:
+    """Whether this is the row that was asked for, or one below it is, and can be explained."""
+    if str(step.row["id"]) == asked:
+        return bool(step.row["kind"] == "exchange")
+    return any(_is_exchange(each, asked) for each in step.steps)
 
 
 def _foreign(step: Step) -> Text:

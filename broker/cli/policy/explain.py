@@ -139,7 +139,7 @@ def explain(
     ] = None,
     for_client: Annotated[
         bool,
-        typer.Option(help="Only what can be sent to the team of the client."),
+        typer.Option("--for-client", help="Only what can be sent to the team of the client."),
     ] = False,
     rules: Annotated[
         bool, typer.Option("--rules", help="Also list every rule that was looked into.")

@@ -83,6 +83,16 @@ def test_a_token_that_was_given_out_again_is_told_of(written):
     assert first in lines[place + 2]
 
 
+def test_what_explains_an_exchange_is_named(written):
+    """In one line to be copied, for the row that was asked for, and not where nothing decided."""
+    made, _, second = written
+    exchange = show(second, "--database-url", made.auditor_url)
+    alert = show(ALERT.id, "--database-url", made.auditor_url)
+
+    assert f"why, rule by rule: broker policy explain {second}" in exchange.stdout.splitlines()
+    assert "explain" not in alert.stdout
+
+
 def test_an_alert_is_shown_with_its_numbers(written):
     """It is no exchange: nobody was refused, and it stands alone."""
     made, *_ = written
