@@ -11,6 +11,7 @@ import json
 import os
 import random
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
@@ -19,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
+import yaml
 from playwright.async_api import Browser, Page, async_playwright
 
 from broker.audit.seal_state import load_seal_state
@@ -83,6 +85,7 @@ async def _make(program: Path, folder: Path) -> int:
         row = await _Traffic(stage).run()
         window = {"since": f"{began:%F %T}", "until": f"{datetime.now(UTC) + _SECOND:%F %T}"}
         await _sealed(stage)
+        report = await asyncio.to_thread(_replay, stage, folder)
         async with build_demo_explorer(stage) as explorer, _chromium(program, folder) as browser:
             sizes = {}
             for scheme in ("light", "dark"):
@@ -90,6 +93,8 @@ async def _make(program: Path, folder: Path) -> int:
                     viewport={"width": 1280, "height": 800}, color_scheme=scheme
                 )
                 page = await context.new_page()
+                shot = await _shoot_report(page, report, scheme)
+                sizes[shot.name] = shot.stat().st_size
                 await page.goto(explorer.new_link())
                 for made in await _shoot(page, f"http://{explorer.address}", row, window, scheme):
                     sizes[made.name] = made.stat().st_size
@@ -105,6 +110,34 @@ def _write_policies(folder: Path) -> Path:
     grants = folder / "broker" / "grants" / "data.yaml"
     grants.write_text(grants.read_text() + _GRANT)
     return folder
+
+
+def _replay(stage: Stage, folder: Path) -> Path:
+    """Write the report of a replay of all this under a policy with three changes."""
+    candidate, report = folder / "candidate", folder / "replay.html"
+    shutil.copytree(stage.settings.policy.path, candidate)
+    data = candidate / "broker" / "grants" / "data.yaml"
+    grants = yaml.safe_load(data.read_text())
+    grants["checkout"]["inventory"]["derives"] = {}
+    grants["inventory"]["ledger"]["max_lifetime"] = "5m"
+    grants["ledger"]["inventory"]["scopes"] = ["inventory.read"]
+    data.write_text(yaml.safe_dump(grants))
+    configuration = stage.folder / "broker.yaml"
+    asked = ["--policies", candidate, "--config", configuration, "--report", report]
+    command = [sys.executable, "-m", "broker.cli", "policy", "replay", *asked]
+    # That something changes is an exit code of its own.
+    subprocess.run(command, check=False)
+    if not report.exists():
+        raise SystemExit("there is no report of a replay")
+    return report
+
+
+async def _shoot_report(page: Page, report: Path, scheme: str) -> Path:
+    await page.set_viewport_size({"width": 1280, "height": 640})
+    await page.goto(report.as_uri())
+    made = IMAGES / f"replay-{scheme}.png"
+    await page.screenshot(path=made)
+    return made
 
 
 async def _shoot(

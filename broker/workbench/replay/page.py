@@ -26,6 +26,7 @@ from broker.workbench.replay.words import (
 
 _SHOWN: Final = 500  # groups: a page with more is slow to open
 _BARS: Final = 60  # days of a picture, the newest
+_LEAST: Final = 14  # days that a picture has room for
 _STYLES: Final = {
     Outcome.SAME: "good",
     Outcome.CHANGES: "warn",
@@ -66,6 +67,7 @@ def render_page(report: Report) -> str:
             groups=groups[:_SHOWN],
             left=max(0, len(groups) - _SHOWN),
             bars=lambda group: find_bars(report, group),
+            least=_LEAST,
             rate=lambda group: say_rate(report.per_day(group.count)),
             kinds=KINDS,
             causes=CAUSES,
