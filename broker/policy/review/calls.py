@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from broker.policy.review.flaw import Flaw, fault
+from broker.domain import Obligation
+from broker.policy.decision import POLICY_REASONS
+from broker.policy.review.flaw import Flaw, doubt, fault
 from broker.policy.snapshot import Snapshot
 from broker.settings import Settings
 
@@ -18,6 +20,10 @@ _IMPORT: Final = re.compile(
 )
 _CALL: Final = re.compile(r"\b(\w+)\.(\w+)\(\s*\"([^\"\\]*)\"\s*\)")
 _ASKS: Final = "asks"
+_OWN: Final = "broker/rules/"
+_CODE: Final = re.compile(r"^#\s+code:\s*(\S+)\s*$|^deny contains \"([^\"]*)\"")
+_NO_SET: Final = re.compile(r"^(?:deny|oblige)\b(?!\s+contains\b)")
+_OBLIGE: Final = re.compile(r"^oblige contains \"([^\"]*)\"")
 
 
 def review_calls(
@@ -56,6 +62,37 @@ def _calls(text: str) -> Iterator[tuple[int, str, str, str]]:
             for alias, function, literal in _CALL.findall(line):
                 if alias in imported:
                     yield number, imported[alias], function, literal
+
+
+def review_codes(snapshot: Snapshot, folder: Path) -> Iterator[Flaw]:
+    """Yield what rules of one's own say that nobody understands, where it is written out."""
+    for name, text in snapshot.items():
+        if not name.startswith(_OWN) or not name.endswith(".rego"):
+            continue
+        for number, line in enumerate(text.decode(errors="replace").splitlines(), 1):
+            code, obligation = _CODE.match(line), _OBLIGE.match(line)
+            said = code and (code[1] or code[2])
+            if said and said not in POLICY_REASONS:
+                yield fault(
+                    f"{folder / name}:{number}",
+                    said,
+                    "is no reason that a policy can give, so the refusal is no decision",
+                    "write policy.denied, which is the one for rules of your own",
+                )
+            if _NO_SET.match(line):
+                yield doubt(
+                    f"{folder / name}:{number}",
+                    line.split()[0].rstrip(":="),
+                    "is no set, so whatever it says refuses, and gives no reason",
+                    'write deny contains "policy.denied" if …, or oblige contains "alert" if …',
+                )
+            if obligation and obligation[1] not in set(Obligation):
+                yield fault(
+                    f"{folder / name}:{number}",
+                    obligation[1],
+                    "is nothing that the broker can be obliged to, so the token is refused",
+                    f"write {' or '.join(Obligation)}",
+                )
 
 
 def _known(settings: Settings | None) -> Mapping[str, set[str]]:

@@ -17,7 +17,7 @@ from broker.settings.problems import Path
 def review_grants(document: object, settings: Settings | None, place: Place) -> Iterator[Flaw]:
     """Yield what is wrong with the grants, the failing first; without settings by themselves."""
     flaws = [*_misread(document, settings, place)]
-    grants = _well_formed(document)
+    grants = well_formed(document)
     reach = None if settings is None else Reach(grants, settings)
     for where, grant in grants.items():
         flaws += _alone(*where, grant, place)
@@ -40,7 +40,7 @@ def _misread(document: object, settings: Settings | None, place: Place) -> Itera
         )
 
 
-def _well_formed(document: object) -> Grants:
+def well_formed(document: object) -> Grants:
     """Return the grants that can be read; the others are said to be wrong already."""
     found: dict[tuple[str, str], Grant] = {}
     for client, row in document.items() if isinstance(document, Mapping) else ():

@@ -8,11 +8,12 @@ import orjson
 
 from broker.policy.bundle import Bundle
 from broker.policy.grants import read_grants
-from broker.policy.review.calls import review_calls
+from broker.policy.review.calls import review_calls, review_codes
 from broker.policy.review.flaw import Flaw, fault
-from broker.policy.review.grants import review_grants
+from broker.policy.review.grants import review_grants, well_formed
 from broker.policy.review.marks import Marks
 from broker.policy.review.parameters import review_parameters
+from broker.policy.review.probe import probe
 from broker.policy.review.schema import review_data
 from broker.policy.snapshot import Snapshot
 from broker.settings import Settings
@@ -32,9 +33,12 @@ def review_folder(
             "put the two into one",
         )
     yield from review_data(opa, snapshot, marks, folder)
+    grants = well_formed(read_grants(bundle.data))
+    yield from probe(opa, snapshot, bundle, grants, settings, folder)
     yield from _review(bundle, settings, marks)
     parameters = _section(bundle, "parameters")
     yield from review_calls(snapshot, parameters, settings, folder)
+    yield from review_codes(snapshot, folder)
 
 
 def review_bundle(bundle: Bundle, settings: Settings | None) -> Iterator[Flaw]:
