@@ -190,12 +190,23 @@ def print_next(console: Console, what: Next) -> None:
         f"Edit a grant in {shown(what.policies)}, save, and it is live in two seconds. A file that"
         " does not compile changes nothing, and is shown here.",
     )
+    configuration, policies = (
+        shlex.quote(shown(path)) for path in (what.configuration, what.policies)
+    )
+    _print_text(
+        console,
+        "Or edit a copy, and see first what that would have changed for whoever has asked:",
+    )
+    _print_lines(
+        console,
+        f"cp -r {policies} next\n"
+        f"{what.program} policy replay --policies next --config {configuration}",
+    )
     _print_text(
         console,
         "Ask who got what, whether that is unchanged, whether all is well, and whom a"
         " revocation would hit:",
     )
-    configuration = shlex.quote(shown(what.configuration))
     _print_lines(
         console,
         f"{what.program} audit query --config {configuration}\n"

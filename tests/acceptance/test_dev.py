@@ -182,6 +182,8 @@ def test_it_serves_on_until_it_is_told_to_stop(folder: Path, start):
     dev.wait_for("✓ checkout at inventory for alice", times=3)
     doctor, query = (run_printed(dev, command) for command in ("doctor", "audit query"))
     revoke = run_printed(dev, "revoke --client checkout --reason leaked --dry-run")
+    shutil.copytree(folder / "policies", folder / "next")
+    replayed = run_printed(dev, "policy replay --policies next", code=1)
     explored = explore(dev)
     dev.process.send_signal(signal.SIGTERM)
 
@@ -189,6 +191,8 @@ def test_it_serves_on_until_it_is_told_to_stop(folder: Path, start):
     assert "runs here and is ready" in doctor
     assert "policy.scope_not_held" in query
     assert "would revoke client checkout" in revoke
+    # What was decided before the grant was edited, and would be now.
+    assert re.search(r"shorter life +checkout +inventory +120 s → 30 s", replayed)
     assert "policy.scope_not_held" in explored
     assert '<bdi class="name">alice</bdi>' in explored
     claims = [unverified_claims(answer["access_token"]) for answer in (first, second, third)]
@@ -219,7 +223,7 @@ def paste(dev: Dev) -> dict[str, Any]:
     return json.loads(told.stdout)
 
 
-def run_printed(dev: Dev, command: str) -> str:
+def run_printed(dev: Dev, command: str, *, code: int = 0) -> str:
     """Run a command that was printed for this folder, and return what it printed."""
     (printed,) = re.findall(rf"^(\S+ {command} --config .*)$", dev.text, re.MULTILINE)
     arguments = [sys.executable, "-m", "broker.cli", *printed.split()[1:]]
@@ -229,8 +233,9 @@ def run_printed(dev: Dev, command: str) -> str:
         env=os.environ | {"COLUMNS": "200", "PYTHONPATH": IMPORTED_FROM},
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
+    assert code == told.returncode, told.stderr
     return told.stdout
 
 
