@@ -20,9 +20,11 @@ from broker.exchange.reuse import MAX_BYTES, TokenReuse
 from broker.issuers.registry import IssuerRegistry
 from broker.jose.jwk import KeySet, load_keys
 from broker.jose.sign import SigningKey, generate_signing_key
+from broker.limits.quotas import QuotaLimits
 from broker.limits.throttle import FailureThrottle
+from broker.limits.turns import Turns
 from broker.policy.targets import TargetRegistry
-from broker.settings import Settings
+from broker.settings import Limits, Settings
 from broker.tokens.references import References
 from broker.tokens.verify import TokenVerifier
 from tests.audit import new_vault
@@ -189,6 +191,8 @@ class Process:
                 build_id=self.new_id,
                 max_bytes=self.max_bytes,
             ),
+            quotas=QuotaLimits(Limits(), configuration().clients),
+            turns=Turns(most=1024),
             ceiling=8,
             clock=self.clock,
             build_id=self.new_id,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from broker.app.detecting import Detecting
+from broker.app.limiting import Limiting
 from broker.app.parts import Parts, settled
 from broker.app.place import ALONE, PATIENCE, Place
 from broker.app.proxying import Proxying, build_proxy_listener
@@ -49,6 +50,7 @@ from broker.keys.load import load_providers
 from broker.keys.provider import ProviderUnavailable, Unopenable
 from broker.keys.rotator import Rotator
 from broker.keys.store import KeyStore, StoreUnavailable
+from broker.limits.admission import Admission
 from broker.listener import Listener
 from broker.replay import ReplayStore, ReplayUnavailable
 from broker.revocation.operator import OperatorRevocation, Survey
@@ -111,6 +113,7 @@ class Broker:
         self._references = ReferenceStore(self.database)
         self._keyring = _build_keyring(settings, self.database, kek_file, self.trail)
         self._proxying = Proxying(settings.proxy, trail=self.trail, clock=utc_now)
+        self._limiting = Limiting(settings.limits)
         self._shared = Shared(
             self._keyring,
             self.ledger,
@@ -119,6 +122,7 @@ class Broker:
             self._references,
             self.trail,
             self._proxying.memory,
+            self._limiting,
             build_tls(),
             utc_now,
             self._build_id,
@@ -139,6 +143,7 @@ class Broker:
             jwks=self._keyring.jwks,
             clock=utc_now,
             build_id=self._build_id,
+            door=self._door,
             with_proxy=settings.proxy.listen is None,
         )
         admin = build_admin_app(
@@ -159,6 +164,7 @@ class Broker:
             current=self._in_force,
             proxies=self._proxies,
             build_id=self._build_id,
+            door=self._door,
         )
 
     @property
@@ -239,6 +245,8 @@ class Broker:
         changed = [
             name for name in _FIXED if getattr(settings, name) != getattr(old.settings, name)
         ]
+        if settings.limits.store != old.settings.limits.store:
+            changed.append("limits.store")
         if longest_life(settings) > longest_life(self._settings):
             # Retiring keys stay published for as long as the tokens that were known at the start.
             changed.append("targets[].max_lifetime")
@@ -283,6 +291,7 @@ class Broker:
             await self._wired.close_engines()
         await self._replay.aclose()
         await self._references.aclose()
+        await self._limiting.aclose()
         await self.database.aclose()
 
     def readiness(self) -> Readiness:
@@ -337,6 +346,9 @@ class Broker:
         if self._wired is None:  # not possible once it serves
             raise ConfigurationError("the broker has not been started")
         return self._wired
+
+    def _door(self) -> Admission:
+        return self._in_force().door
 
     def _proxies(self) -> Networks:
         return self._in_force().settings.trusted_proxies

@@ -11,6 +11,7 @@ from broker.app.place import Place
 from broker.audit.commit import AuditTrail
 from broker.clients.authenticate import Throttle
 from broker.endpoints.apps import InForce, build_proxy_app
+from broker.endpoints.guard import Door
 from broker.endpoints.source import Networks
 from broker.keys.envelope import load_kek
 from broker.listener import Listener
@@ -57,6 +58,7 @@ def build_proxy_listener(
     current: Callable[[], InForce],
     proxies: Callable[[], Networks],
     build_id: Callable[[], str],
+    door: Callable[[], Door],
 ) -> Listener | None:
     """Return the listener of the proxy, or None if it has no address of its own."""
     listen = settings.proxy.listen
@@ -68,6 +70,7 @@ def build_proxy_listener(
         proxies=proxies,
         clock=lambda: datetime.now(UTC),
         build_id=build_id,
+        door=door,
     )
     return place.listener("proxy", app, listen)
 

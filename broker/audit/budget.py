@@ -55,12 +55,17 @@ class RefusalBudget:
             self._used[network] += 1
             self._used_by_all += 1
             return True
+        self.count(source, reason, now)
+        return False
+
+    def count(self, source: str, reason: Reason, now: datetime) -> None:
+        """Count a refusal that gets no row of its own in any case."""
         if self._counted is None:
             self._counted = Counted(now)
         self._counted.counts[reason.value] += 1
+        network = source_network(source)
         if network in self._used:
             self._counted.sources[network] += 1
-        return False
 
     def take_counted(self) -> Counted | None:
         """Return what was counted since the last time; None: nothing."""

@@ -50,7 +50,13 @@ _counted = meter.create_counter(
 _CLAIM_KIND: Final = "token"
 # What a client is refused as often as it likes, though it has authenticated: rows of these would
 # come faster than the rate that they are about.
-_AT_ANY_RATE: Final = frozenset({Reason.INTROSPECTION_THROTTLED})
+_AT_ANY_RATE: Final = frozenset(
+    {
+        Reason.INTROSPECTION_THROTTLED,
+        *(Reason.LIMIT_CLIENT_RATE, Reason.LIMIT_CLIENT_DAILY, Reason.LIMIT_CLIENT_CONCURRENT),
+        *(Reason.LIMIT_TARGET_RATE, Reason.LIMIT_TARGET_DAILY, Reason.LIMIT_TARGET_CONCURRENT),
+    }
+)
 
 
 class AuditTrail:
@@ -110,6 +116,11 @@ class AuditTrail:
             _counted.add(1)
             return
         await self._refuse(attempt, reason)
+
+    def count_refusal(self, source: str, reason: Reason) -> None:
+        """Count a refusal of what was not even read; once a minute the counts become a row."""
+        self._budget.count(source, reason, self._clock())
+        _counted.add(1)
 
     async def record_fetched(
         self, attempt: Attempt, question: ProxyQuestion, fetched: Fetched

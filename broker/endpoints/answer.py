@@ -6,7 +6,7 @@ from typing import Any, Final
 import orjson
 from starlette.types import Send
 
-from broker.errors import PUBLIC, Reason, Rejected
+from broker.errors import PUBLIC, LimitReached, LimitRejected, Reason, Rejected
 from broker.oauth import OAuthError
 
 Headers = list[tuple[bytes, bytes]]
@@ -44,8 +44,11 @@ async def send_revoked(send: Send) -> None:
     await send_body(send, 200, b"", [*NO_STORE])
 
 
-async def send_refusal(send: Send, rejected: Rejected) -> None:
-    """Send what the one table of errors says of a refusal, and nothing else. RFC 6749 §5.2."""
+async def send_refusal(send: Send, rejected: Rejected, *, unread: bool = False) -> None:
+    """Send what the one table of errors says of a refusal, and nothing else. RFC 6749 §5.2.
+
+    ``unread``: the body was not asked for.
+    """
     public = PUBLIC[rejected.reason]
     headers: Headers = [JSON, *NO_STORE]
     if public.error is OAuthError.INVALID_CLIENT:
@@ -56,7 +59,19 @@ async def send_refusal(send: Send, rejected: Rejected) -> None:
         headers.append((b"retry-after", b"%d" % retry_after))
     if rejected.reason is Reason.REQUEST_METHOD_NOT_ALLOWED:
         headers.append((b"allow", b"POST"))
-    if rejected.reason in _UNREAD:
+    if isinstance(rejected, LimitRejected) and rejected.reached is not None:
+        headers.extend(_describe_limit(rejected.reached))
+    if unread or rejected.reason in _UNREAD:
         headers.append(_CLOSE)
     body = orjson.dumps({"error": public.error, "error_description": public.description})
     await send_body(send, public.status, body, headers)
+
+
+def _describe_limit(reached: LimitReached) -> Headers:
+    """Return which limit it is and when it gives way. draft-ietf-httpapi-ratelimit-headers-10."""
+    name, count = reached.name, reached.count
+    window = f"w={reached.seconds}" if reached.seconds else 'qu="concurrent-requests"'
+    return [
+        (b"ratelimit-policy", f'"{name}";q={count};{window}'.encode()),
+        (b"ratelimit", f'"{name}";r=0;t={reached.reset}'.encode()),
+    ]

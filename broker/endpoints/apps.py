@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from broker.endpoints.bearer import Bearer
 from broker.endpoints.edge import Edge
+from broker.endpoints.guard import Door, Guard
 from broker.endpoints.health import AdminEndpoints
 from broker.endpoints.introspect import IntrospectionEndpoint
 from broker.endpoints.metadata import (
@@ -56,6 +57,7 @@ def build_public_app(
     jwks: Callable[[], PublishedJwks],
     clock: Callable[[], datetime],
     build_id: Callable[[], str],
+    door: Callable[[], Door],
     with_proxy: bool,
 ) -> Edge:
     """Return the application that clients reach, at the path of ``issuer``.
@@ -64,21 +66,22 @@ def build_public_app(
     """
     path = urlsplit(issuer).path
     metadata = metadata_endpoint(issuer)
+
+    def guarded(where: str, endpoint: ASGIApp) -> Route:
+        return Route(path + where, Guard(endpoint, door, proxies, clock))
+
     routes = [
-        Route(path + TOKEN_PATH, TokenEndpoint(lambda: current().exchange, proxies, clock)),
-        Route(
-            path + INTROSPECTION_PATH,
+        guarded(TOKEN_PATH, TokenEndpoint(lambda: current().exchange, proxies, clock)),
+        guarded(
+            INTROSPECTION_PATH,
             IntrospectionEndpoint(lambda: current().introspection, proxies, clock),
         ),
-        Route(
-            path + REVOCATION_PATH,
-            RevocationEndpoint(lambda: current().revocation, proxies, clock),
-        ),
+        guarded(REVOCATION_PATH, RevocationEndpoint(lambda: current().revocation, proxies, clock)),
         Route(path + JWKS_PATH, jwks_endpoint(jwks), methods=["GET"]),
         *(Route(where, metadata, methods=["GET"]) for where in metadata_paths(issuer)),
     ]
     if with_proxy:
-        routes.append(_proxy_route(path, current, proxies, clock))
+        routes.append(_proxy_route(path, current, proxies, clock, door))
     return Edge(_exact(routes), build_id=build_id)
 
 
@@ -89,10 +92,11 @@ def build_proxy_app(
     proxies: Callable[[], Networks],
     clock: Callable[[], datetime],
     build_id: Callable[[], str],
+    door: Callable[[], Door],
 ) -> Edge:
     """Return the token proxy alone, for an address of its own; its paths are the same."""
     path = urlsplit(issuer).path
-    return Edge(_exact([_proxy_route(path, current, proxies, clock)]), build_id=build_id)
+    return Edge(_exact([_proxy_route(path, current, proxies, clock, door)]), build_id=build_id)
 
 
 def build_admin_app(endpoints: AdminEndpoints, *, build_id: Callable[[], str]) -> Edge:
@@ -124,8 +128,10 @@ def _proxy_route(
     current: Callable[[], InForce],
     proxies: Callable[[], Networks],
     clock: Callable[[], datetime],
+    door: Callable[[], Door],
 ) -> Route:
-    return Route(path + PROXY_PATH, ProxyEndpoint(lambda: current().proxy, proxies, clock))
+    endpoint = ProxyEndpoint(lambda: current().proxy, proxies, clock)
+    return Route(path + PROXY_PATH, Guard(endpoint, door, proxies, clock))
 
 
 def _exact(routes: list[Route]) -> ASGIApp:

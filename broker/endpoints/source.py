@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+KNOWN: Final = "broker.source"  # in the scope of a request whose source was found before
 Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 
 # An address, also in brackets, also with a port, as proxies write it. Nothing else is read.
@@ -30,6 +31,9 @@ def client_source(
     That is the right-most address in ``X-Forwarded-For`` that is no trusted proxy itself. If what
     they wrote cannot be read, it is the last address that was vouched for.
     """
+    known = scope.get(KNOWN)
+    if known is not None:
+        return str(known)
     peer = scope.get("client")
     if not peer:
         return ""

@@ -13,9 +13,12 @@ each reason its OAuth ``error``, status and fixed text, so no text ever comes fr
     ├── CommitRejected           step 6
     ├── IntrospectionRejected    nothing is said about a token
     ├── RevocationRejected       a token is not revoked
-    └── ProxyRejected            no token of an upstream is handed on
+    ├── ProxyRejected            no token of an upstream is handed on
+    └── LimitRejected            somebody asks for more than its share
     ConfigurationError           the broker cannot start, or keep, with this configuration
 """
+
+from dataclasses import dataclass
 
 from broker.errors.public import PUBLIC, PublicError
 from broker.errors.reason import Reason
@@ -28,6 +31,8 @@ __all__ = [
     "DecisionRejected",
     "DelegationRejected",
     "IntrospectionRejected",
+    "LimitReached",
+    "LimitRejected",
     "MintRejected",
     "ParseRejected",
     "ProxyRejected",
@@ -86,6 +91,24 @@ class RevocationRejected(Rejected):
 
 class ProxyRejected(Rejected):
     """The token proxy has no token for the client, and it is not the upstream that says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitReached:
+    """Which limit it is that somebody has reached."""
+
+    name: str
+    count: int  # what there is
+    seconds: int  # in how long; 0: at the same time
+    reset: int  # seconds until something is left
+
+
+class LimitRejected(Rejected):
+    """The caller asks for more than its share, or all together for more than there is."""
+
+    def __init__(self, reason: Reason, reached: LimitReached | None = None) -> None:
+        super().__init__(reason, retry_after=None if reached is None else reached.reset)
+        self.reached = reached
 
 
 class ConfigurationError(Exception):

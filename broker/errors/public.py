@@ -223,6 +223,20 @@ PUBLIC: dict[Reason, PublicError] = {
         HTTPStatus.BAD_GATEWAY,
     ),
     Reason.PROXY_UPSTREAM_UNAVAILABLE: _unavailable("The upstream does not answer just now."),
+    Reason.LIMIT_SOURCE: _throttled("Too many requests come from this address.", 1),
+    Reason.LIMIT_CLIENT_RATE: _throttled("This client sends too many requests.", 1),
+    Reason.LIMIT_CLIENT_DAILY: _throttled("This client has sent all requests of its day.", 60),
+    Reason.LIMIT_CLIENT_CONCURRENT: _throttled(
+        "This client sends too many requests at the same time.", 1
+    ),
+    Reason.LIMIT_TARGET_RATE: _throttled("This client sends too many requests for this target.", 1),
+    Reason.LIMIT_TARGET_DAILY: _throttled(
+        "This client has sent all requests of its day for this target.", 60
+    ),
+    Reason.LIMIT_TARGET_CONCURRENT: _throttled(
+        "This client sends too many requests for this target at the same time.", 1
+    ),
+    Reason.LIMIT_OVERLOADED: _unavailable("There is more to do than can be done; try again."),
     Reason.SERVER_ERROR: PublicError(
         OAuthError.SERVER_ERROR, "Something went wrong here.", HTTPStatus.INTERNAL_SERVER_ERROR
     ),

@@ -141,4 +141,13 @@ class Reason(StrEnum):
     PROXY_UPSTREAM_INVALID = "proxy.upstream_invalid"
     PROXY_UPSTREAM_UNAVAILABLE = "proxy.upstream_unavailable"
 
+    LIMIT_SOURCE = "limit.source"
+    LIMIT_CLIENT_RATE = "limit.client_rate"
+    LIMIT_CLIENT_DAILY = "limit.client_daily"
+    LIMIT_CLIENT_CONCURRENT = "limit.client_concurrent"
+    LIMIT_TARGET_RATE = "limit.target_rate"
+    LIMIT_TARGET_DAILY = "limit.target_daily"
+    LIMIT_TARGET_CONCURRENT = "limit.target_concurrent"
+    LIMIT_OVERLOADED = "limit.overloaded"
+
     SERVER_ERROR = "server.error"

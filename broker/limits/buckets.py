@@ -12,8 +12,11 @@ class Buckets(Generic[Key]):
     At most ``max_entries`` are remembered, the least recently used go first.
     """
 
-    def __init__(self, count: int, per: float, max_entries: int) -> None:
-        self._count = count
+    def __init__(
+        self, count: int, per: float, max_entries: int, *, burst: int | None = None
+    ) -> None:
+        """``count`` flow back in ``per`` seconds; ``burst`` is the most there can be of them."""
+        self._count = count if burst is None else burst
         self._per_second = count / per
         self._max_entries = max_entries
         self._levels: dict[Key, tuple[float, float]] = {}  # what is left, and when
@@ -23,6 +26,10 @@ class Buckets(Generic[Key]):
         if key not in self._levels:
             return 0.0
         return max(0.0, (1.0 - self._level(key, now)) / self._per_second)
+
+    def left(self, key: Key, now: float) -> int:
+        """Return how many fit now."""
+        return int(self._level(key, now))
 
     def take(self, key: Key, now: float) -> None:
         """Count one, never below none left: what is in flight does not add to the wait."""

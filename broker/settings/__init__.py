@@ -7,6 +7,7 @@ from broker.settings.audit import Audit, Checkpoints, ObjectStore, Witness
 from broker.settings.introspection import Introspection
 from broker.settings.key_files import KeyFiles, find_key_files
 from broker.settings.keys import Key, describe_keys
+from broker.settings.limits import Limits, LimitStore, Quota
 from broker.settings.load import load_settings
 from broker.settings.parties import ClientSettings, KnownAs, TargetSettings, TrustedIssuer
 from broker.settings.policy import BundleSource, Policy, Verification
@@ -15,7 +16,6 @@ from broker.settings.sections import (
     Admin,
     Database,
     Keys,
-    Limits,
     Listen,
     Pkcs11,
     Rate,
@@ -38,12 +38,14 @@ __all__ = [
     "KeyFiles",
     "Keys",
     "KnownAs",
+    "LimitStore",
     "Limits",
     "Listen",
     "ObjectStore",
     "Pkcs11",
     "Policy",
     "Proxy",
+    "Quota",
     "Rate",
     "Settings",
     "SharedStore",

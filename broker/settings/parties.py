@@ -9,6 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from broker.domain import Target
 from broker.oauth import RESERVED_CLAIMS, AuthMethod, TokenType
 from broker.settings.introspection import Introspection
+from broker.settings.limits import ClientLimits
 from broker.settings.problems import Problem, refuse
 from broker.settings.sections import Section
 from broker.settings.values import (
@@ -220,6 +221,9 @@ class ClientSettings(_KeySources):
     )
     grant_types: tuple[Literal["token-exchange"], ...] = Field(
         ("token-exchange",), description="What it may use; an empty list: nothing."
+    )
+    limits: ClientLimits = Field(
+        ClientLimits(), description="How much it may ask, where that is not as for all clients."
     )
 
     def problems(self) -> Iterator[Problem]:

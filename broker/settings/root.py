@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pydantic import Field, ValidationInfo, field_validator
 
 from broker.settings.audit import Audit
+from broker.settings.limits import Limits
 from broker.settings.parties import ClientSettings, TargetSettings, TrustedIssuer
 from broker.settings.policy import Policy
 from broker.settings.problems import Problem
@@ -19,7 +20,6 @@ from broker.settings.sections import (
     Admin,
     Database,
     Keys,
-    Limits,
     Listen,
     Section,
     Telemetry,

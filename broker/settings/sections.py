@@ -149,20 +149,6 @@ class Rate(OneWord, Section):
         return self._render()
 
 
-class Limits(Section):
-    """How much anyone may ask."""
-
-    authentication_failures: Rate = Field(
-        Rate(count=20, per=timedelta(minutes=1)),
-        description="Failed authentications of one client from one address, then 429;"
-        " ten times as many over all clients from one address.",
-    )
-    introspections: Rate = Field(
-        Rate(count=1000, per=timedelta(seconds=1)),
-        description="Introspections of one client by one process, then 429.",
-    )
-
-
 class Telemetry(Section):
     """Traces and logs. Metrics are always on, at the admin listener."""
 

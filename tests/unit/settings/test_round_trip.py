@@ -133,7 +133,15 @@ FULL: dict[str, Any] = {
         "trace_ratio": 0.5,
         "log_level": "DEBUG",
     },
-    "limits": {"authentication_failures": "7/30s", "introspections": "50/2s"},
+    "limits": {
+        "authentication_failures": "7/30s",
+        "introspections": "50/2s",
+        "source": "300/1s",
+        "client": {"rate": "20/1s", "burst": 40, "concurrent": 3, "daily": 1000},
+        "client_target": {"rate": "10/1s", "burst": 11, "concurrent": 2, "daily": 500},
+        "waiting": 64,
+        "store": {"url": "rediss://r.test:6379/1", "ca_file": "/r-ca.pem", "deadline": "20ms"},
+    },
     "max_delegation_depth": 5,
     "max_targets": 2,
     "issuers": [
@@ -198,6 +206,10 @@ FULL: dict[str, Any] = {
             "known_as": [{"issuer": "https://a.test", "id": "one-at-a"}],
             "default_target": "t",
             "grant_types": [],
+            "limits": {
+                "client": {"rate": "2/1s", "burst": 3, "concurrent": 4, "daily": 7},
+                "client_target": {"rate": "1/1s", "burst": 2, "concurrent": 1, "daily": 5},
+            },
         },
         {
             "id": "two",

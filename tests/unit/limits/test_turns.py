@@ -1,0 +1,103 @@
+"""Whose turn it is: each client's, whoever sends most."""
+
+import asyncio
+
+import pytest
+
+from broker.errors import LimitRejected, Reason
+from broker.limits.admission import Admission
+from broker.limits.turns import ROUND, Turns
+from broker.settings import Rate
+from tests.builders import NOW
+
+
+async def _work(turns: Turns, client: str, done: list[str]) -> None:
+    await turns.wait(client)
+    done.append(client)
+
+
+async def test_who_sends_one_waits_for_one_of_each_other() -> None:
+    """Not for the hundred that were there before."""
+    turns, done = Turns(most=1000), []
+    greedy = [asyncio.create_task(_work(turns, "greedy", done)) for _ in range(100)]
+    await asyncio.sleep(0)
+    polite = asyncio.create_task(_work(turns, "polite", done))
+
+    await polite
+    before = done.index("polite")
+    await asyncio.gather(*greedy)
+
+    # The round that was under way when it came, and one of the greedy one's in its own.
+    assert before <= 3 * ROUND
+    assert len(done) == 101
+
+
+async def test_while_nobody_waits_nobody_is_delayed() -> None:
+    """Alone, a client goes on without giving up its turn of the loop."""
+    turns, order = Turns(most=1000), []
+    asyncio.get_running_loop().call_soon(order.append, "the loop")
+
+    await turns.wait("a")
+    order.append("a")
+    await asyncio.sleep(0)
+
+    assert order == ["a", "the loop"]
+
+
+async def test_nobody_is_forgotten() -> None:
+    """Whatever the order in which they come, and whoever leaves."""
+    turns, done = Turns(most=1000), []
+    tasks = [asyncio.create_task(_work(turns, f"c{n % 7}", done)) for n in range(300)]
+    await asyncio.sleep(0)
+    for task in tasks[10:300:3]:
+        task.cancel()
+
+    await asyncio.gather(*tasks, return_exceptions=True)
+    left = [task for task in tasks if not task.cancelled()]
+
+    assert len(done) == len(left)
+    assert len(turns) == 0
+    await asyncio.wait_for(turns.wait("later"), 1)
+
+
+async def test_when_it_is_full_whoever_comes_is_turned_away_and_counted() -> None:
+    """Before anything of the request is read."""
+    turns, counted, done = Turns(most=3), [], []
+    door = Admission(Rate.model_validate("100/1s"), turns, count=lambda *seen: counted.append(seen))
+    tasks = [asyncio.create_task(_work(turns, "a", done)) for _ in range(3 + ROUND)]
+    await asyncio.sleep(0)
+
+    with pytest.raises(LimitRejected) as refused:
+        door.admit("192.0.2.1", NOW)
+    await asyncio.gather(*tasks)
+    door.admit("192.0.2.1", NOW)
+
+    assert refused.value.reason is Reason.LIMIT_OVERLOADED
+    assert counted == [("192.0.2.1", Reason.LIMIT_OVERLOADED)]
+
+
+def test_a_source_that_floods_is_turned_away_and_others_are_not() -> None:
+    """Of IPv6 a whole /64 is one source: it costs nobody anything to have all of it."""
+    counted: list[object] = []
+    door = Admission(
+        Rate.model_validate("2/1s"), Turns(most=8), count=lambda *seen: counted.append(seen)
+    )
+    for last in (1, 2):
+        door.admit(f"2001:db8::{last}", NOW)
+
+    with pytest.raises(LimitRejected) as refused:
+        door.admit("2001:db8::3", NOW)
+    door.admit("192.0.2.1", NOW)
+
+    assert refused.value.reason is Reason.LIMIT_SOURCE
+    assert refused.value.retry_after == 1
+    assert len(counted) == 1
+
+
+def test_made_up_sources_take_bounded_memory() -> None:
+    """Whoever has a network of addresses fills no memory, and pushes out only idle ones."""
+    door = Admission(Rate.model_validate("2/1s"), Turns(most=8), count=lambda *_: None)
+    for number in range(30_000):
+        door.admit(f"2001:db8:{number // 65536:x}:{number % 65536:x}::1", NOW)
+
+    assert len(door) <= 20_000
