@@ -339,6 +339,17 @@ def scenario_schema() -> str:
     return render_schema()
 
 
+def scenarios() -> str:
+    """Return every key of scenario files, a table for each part."""
+    from broker.workbench.scenarios.schema import PARTS, describe_part  # noqa: PLC0415 — likewise
+
+    parts = [source("scenarios.md")]
+    for title, model in PARTS.items():
+        rows = ((code(key), kind, meaning) for key, kind, meaning in describe_part(model))
+        parts += [f"## {title}", table(("key", "value", "meaning"), rows)]
+    return _join([*parts, source("scenarios.tail.md")])
+
+
 def policy_library() -> str:
     """Every rule of the policy library, and what it is called with."""
     from scripts.library_page import library_page  # noqa: PLC0415 — only for its page
@@ -356,6 +367,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/cli.md": command_line,
     "reference/metrics.md": metrics,
     "reference/policy-library.md": policy_library,
+    "reference/scenarios.md": scenarios,
     "conformance.md": conformance,
     "../policies/schemas/scenarios.json": scenario_schema,
 }

@@ -27,6 +27,7 @@ def pages() -> list[Path]:
         *sorted(ROOT.glob("*.md")),
         *sorted(path for path in ROOT.glob("docs/**/*.md") if path.parent.name != "sources"),
         *sorted(ROOT.glob("deploy/*.md")),
+        *sorted(ROOT.glob("examples/**/*.md")),
     ]
 
 

@@ -27,7 +27,7 @@ from broker.oauth import GRANT_TYPE_TOKEN_EXCHANGE
 from broker.policy.floor import Invariant
 from broker.settings import Settings, describe_keys, load_settings
 from broker.workbench.scenarios.document import Document
-from broker.workbench.scenarios.read import read_question
+from broker.workbench.scenarios.read import read_question, read_scenarios
 from broker.workbench.scenarios.setting import PARTIES
 from scripts import generate_docs
 from tests.markdown import (
@@ -289,13 +289,22 @@ def test_questions_are_read(text: str) -> None:
     assert read_question(document, settings).client == "checkout"
 
 
+@pytest.mark.parametrize("text", _marked("yaml", "scenarios"))
+def test_scenarios_can_be_asked(text: str, tmp_path: Path) -> None:
+    """What a page shows as a scenario file is read as one."""
+    path = tmp_path / "shown.scenarios.yaml"
+    path.write_text(text)
+
+    assert read_scenarios(path).scenarios
+
+
 def _load(folder: Path, text: str) -> Settings:
     path = folder / "broker.yaml"
     path.write_text(text)
     return load_settings(path, VARIABLES)
 
 
-MARKS = {"broker.yaml", "fragment", "grants", "parameters", "question"}
+MARKS = {"broker.yaml", "fragment", "grants", "parameters", "question", "scenarios"}
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -19,7 +19,7 @@ NOON: Final = datetime(2026, 1, 14, 12, 0, tzinfo=UTC)  # a Wednesday
 MAX_SCENARIOS: Final = 5000  # of one file
 MAX_HOPS: Final = 16
 
-_DURATION: Final = r"^[0-9]{1,9}(ms|s|m|h|d)$"
+DURATION: Final = r"^[0-9]{1,9}(ms|s|m|h|d)$"
 _BECAUSE: Final = re.compile(r"refused(?:\s+because)?\s+(\S+)")
 _GRANTED: Final = re.compile(r"granted(?:\s+(.+))?", re.DOTALL)
 _ITEM: Final = re.compile(r"(\S+)(?:\s+from\s+(\S+))?")
@@ -79,7 +79,7 @@ Items = Annotated[
 Span = Annotated[
     timedelta,
     BeforeValidator(parse_duration),
-    WithJsonSchema({"type": "string", "pattern": _DURATION}),
+    WithJsonSchema({"type": "string", "pattern": DURATION}),
 ]
 Moment = Annotated[datetime, BeforeValidator(_parse_time), WithJsonSchema({"type": "string"})]
 Kind = Literal["access_token", "id_token", "jwt"]
@@ -124,9 +124,16 @@ class Given(Section):
     exchanged: bool = Field(
         default=False, description="It is one that the broker has issued, for this subject."
     )
-    type: Kind = Field("access_token", description="What it is declared to be.")
-    age: Span = Field(timedelta(minutes=1), description="How long ago it was issued.")
-    life: Span = Field(timedelta(hours=1), description="What is left of it; `0s`: it has expired.")
+    type: Kind = Field(
+        "access_token", description="What it is declared to be. Default: an access token."
+    )
+    age: Span = Field(
+        timedelta(minutes=1), description="How long ago it was issued. Default: a minute."
+    )
+    life: Span = Field(
+        timedelta(hours=1),
+        description="What is left of it; `0s`: it has expired. Default: an hour.",
+    )
 
 
 class When(Section):
@@ -143,9 +150,11 @@ class When(Section):
     purpose: str | None = Field(None, description="The parameter `purpose`.")
     actor: Given | None = Field(None, description="The actor token. Default: none is sent.")
     at: Moment = Field(NOON, description="When. Default: Wednesday, 2026-01-14T12:00:00Z.")
-    source: str = Field("192.0.2.1", description="The address that it comes from.")
+    source: str = Field(
+        "192.0.2.1", description="The address that it comes from. Default: `192.0.2.1`."
+    )
     wants: Literal["access_token", "jwt"] = Field(
-        "access_token", description="The type of token that is asked for."
+        "access_token", description="The type of token that is asked for. Default: an access token."
     )
 
 
@@ -204,7 +213,9 @@ class Onward(Section):
 
     when: When = Field(description="The request, with that token as the subject's.")
     then: Then = Field(description="What must come out of it.")
-    after: Span = Field(timedelta(seconds=1), description="How long after the step before.")
+    after: Span = Field(
+        timedelta(seconds=1), description="How long after the step before. Default: a second."
+    )
 
 
 class Scenario(Section):
@@ -212,7 +223,7 @@ class Scenario(Section):
 
     name: str = Field(min_length=1, description="The heading: what holds, in a sentence.")
     given: Given = Field(Given(), description="The token that is presented.")
-    when: When = Field(When(), description="The request.")
+    when: When = Field(When(), description="The request that it comes with.")
     then: Then = Field(description="What must come out.")
     onward: tuple[Onward, ...] = Field(
         (), max_length=MAX_HOPS, description="Further exchanges, each of what came out before it."
