@@ -14,17 +14,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from broker.app.detecting import Detecting
-from broker.app.limiting import Limiting
 from broker.app.parts import Parts, settled
 from broker.app.place import ALONE, PATIENCE, Place
 from broker.app.proxying import Proxying, build_proxy_listener
+from broker.app.rolling import Rolling
 from broker.app.sealing import Sealing
 from broker.app.siblings import Siblings
 from broker.app.streaming import Streaming
+from broker.app.sweeping import sweep
 from broker.app.wiring import (
     Shared,
     Wired,
     algorithms_of,
+    configured_revision,
     judge_readiness,
     wire,
 )
@@ -50,13 +52,12 @@ from broker.keys.load import load_providers
 from broker.keys.provider import ProviderUnavailable, Unopenable
 from broker.keys.rotator import Rotator
 from broker.keys.store import KeyStore, StoreUnavailable
-from broker.limits.admission import Admission
 from broker.listener import Listener
-from broker.replay import ReplayStore, ReplayUnavailable
+from broker.replay import ReplayStore
 from broker.revocation.operator import OperatorRevocation, Survey
 from broker.settings import Settings
 from broker.telemetry.export import Telemetry
-from broker.tokens.store import ReferenceStore, ReferencesUnavailable
+from broker.tokens.store import ReferenceStore
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +65,6 @@ _log = logging.getLogger(__name__)
 _FIXED: Final = ("issuer", "listen", "admin", "database", "keys", "audit", "telemetry", "proxy")
 # After a reload, how long requests that began before it may still ask the old policy engine.
 _LINGER: Final = timedelta(seconds=10)
-_SWEEP: Final = timedelta(minutes=1)
 
 
 def utc_now() -> datetime:
@@ -113,7 +113,14 @@ class Broker:
         self._references = ReferenceStore(self.database)
         self._keyring = _build_keyring(settings, self.database, kek_file, self.trail)
         self._proxying = Proxying(settings.proxy, trail=self.trail, clock=utc_now)
-        self._limiting = Limiting(settings.limits)
+        self._rolling = Rolling(
+            self.database,
+            self.trail,
+            settings=lambda: self._in_force().settings,
+            configured=lambda: configured_revision(self._wired),
+            writer=self._writer.writer,
+            place=place,
+        )
         self._shared = Shared(
             self._keyring,
             self.ledger,
@@ -122,7 +129,7 @@ class Broker:
             self._references,
             self.trail,
             self._proxying.memory,
-            self._limiting,
+            self._rolling.rollout,
             build_tls(),
             utc_now,
             self._build_id,
@@ -143,7 +150,6 @@ class Broker:
             jwks=self._keyring.jwks,
             clock=utc_now,
             build_id=self._build_id,
-            door=self._door,
             with_proxy=settings.proxy.listen is None,
         )
         admin = build_admin_app(
@@ -164,7 +170,6 @@ class Broker:
             current=self._in_force,
             proxies=self._proxies,
             build_id=self._build_id,
-            door=self._door,
         )
 
     @property
@@ -208,13 +213,14 @@ class Broker:
             _log.exception("signing keys cannot be made or opened; that is tried again")
         self._parts.spawn(self._keyring.run(self._stop), "keyring")
         self._parts.spawn(self.blocklist.run(self._stop), "blocklist")
-        self._parts.spawn(self._sweep(), "sweep")
+        self._parts.spawn(sweep(self._replay, self._references, self._stop), "sweep")
         self._parts.spawn(self._proxying.run(self._stop), "proxy")
         self._parts.spawn(self._sealing.run(self._stop), "sealing")
         self._parts.spawn(self._streaming.run(self._stop), "streaming")
         self._parts.spawn(self._detecting.run(self._stop), "detecting")
         self._parts.spawn(Lifter(self.database, self.trail.record).run(self._stop), "access")
         self._put_in_force(wired)
+        self._parts.spawn(self._rolling.run(self._stop), "rolling")
         if self._siblings is not None:
             self._parts.spawn(self._siblings.run(self._stop), "siblings")
         for listener in self._listeners():
@@ -245,8 +251,6 @@ class Broker:
         changed = [
             name for name in _FIXED if getattr(settings, name) != getattr(old.settings, name)
         ]
-        if settings.limits.store != old.settings.limits.store:
-            changed.append("limits.store")
         if longest_life(settings) > longest_life(self._settings):
             # Retiring keys stay published for as long as the tokens that were known at the start.
             changed.append("targets[].max_lifetime")
@@ -291,7 +295,6 @@ class Broker:
             await self._wired.close_engines()
         await self._replay.aclose()
         await self._references.aclose()
-        await self._limiting.aclose()
         await self.database.aclose()
 
     def readiness(self) -> Readiness:
@@ -302,6 +305,7 @@ class Broker:
             revocations=self.blocklist.loaded,
             database=self._writer.available,
             sealing=self._sealing.state,
+            policy=self._rolling.describe(),
         )
 
     def status(self) -> dict[str, Any]:
@@ -311,6 +315,7 @@ class Broker:
             **wired.describe(),
             "writer": str(self._writer.writer),
             "ready": self.readiness().ready,
+            "policy": self._rolling.describe(),
             "sealing": self._sealing.describe(),
             "streaming": self._streaming.describe(),
             "detecting": self._detecting.describe(),
@@ -347,9 +352,6 @@ class Broker:
             raise ConfigurationError("the broker has not been started")
         return self._wired
 
-    def _door(self) -> Admission:
-        return self._in_force().door
-
     def _proxies(self) -> Networks:
         return self._in_force().settings.trusted_proxies
 
@@ -373,16 +375,6 @@ class Broker:
                 f"database: {len(missing)} migrations are not applied; run: broker migrate"
             )
 
-    async def _sweep(self) -> None:
-        """Forget what belongs to expired tokens, so that the tables stay small."""
-        while not self._stop.is_set():
-            # There is nothing to forget that cannot wait.
-            with suppress(ReplayUnavailable):
-                await self._replay.sweep()
-            with suppress(ReferencesUnavailable):
-                await self._references.sweep()
-            await _wait(self._stop, _SWEEP)
-
 
 def _build_keyring(
     settings: Settings, database: Database, kek_file: Path | None, trail: AuditTrail
@@ -395,11 +387,3 @@ def _build_keyring(
 async def _close_later(wired: Wired) -> None:
     await asyncio.sleep(_LINGER.total_seconds())
     await wired.close_engines()
-
-
-async def _wait(stop: asyncio.Event, duration: timedelta) -> None:
-    """Return after ``duration``, or when ``stop`` is set."""
-    try:
-        await asyncio.wait_for(stop.wait(), duration.total_seconds())
-    except TimeoutError:
-        return

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from broker.app.limiting import Limiting
 from broker.app.proxying import wire_proxy
 from broker.audit.commit import AuditTrail
 from broker.blocklist.feed import Blocklist
@@ -14,17 +13,17 @@ from broker.blocklist.store import Ledger
 from broker.clients.authenticate import ClientAuthenticator
 from broker.clients.registry import ClientRegistry
 from broker.endpoints.health import Readiness
+from broker.errors import ConfigurationError
 from broker.exchange.pipeline import TokenExchange
 from broker.exchange.reuse import TokenReuse
 from broker.introspection.introspect import Introspection
 from broker.issuers.registry import IssuerRegistry
 from broker.keys.keyring import Keyring
-from broker.limits.admission import Admission
 from broker.limits.callers import CallerLimit
-from broker.limits.quotas import QuotaLimits
 from broker.limits.throttle import FailureThrottle
-from broker.policy.engine import PolicyEngine
+from broker.policy.engine import PROXY_ENTRYPOINT, PolicyEngine
 from broker.policy.load import load_engines
+from broker.policy.rollout import Decider, InForce, Rollout
 from broker.policy.targets import TargetRegistry
 from broker.proxy.memory import Memory
 from broker.proxy.proxy import TokenProxy
@@ -48,7 +47,7 @@ class Shared:
     references: ReferenceStore
     trail: AuditTrail
     proxied: Memory
-    limiting: Limiting
+    rollout: Rollout
     tls: ssl.SSLContext
     clock: Callable[[], datetime]
     build_id: Callable[[], str]
@@ -69,7 +68,6 @@ class Wired:
     clients: ClientRegistry
     throttle: FailureThrottle
     callers: CallerLimit
-    door: Admission
 
     async def close_engines(self) -> None:
         """Let go of the policy."""
@@ -97,7 +95,9 @@ def wire(settings: Settings, shared: Shared, previous: Wired | None) -> Wired:
     What ``previous`` has learnt and is still true stays: fetched keys, counted failures.
     Raises ``ConfigurationError``.
     """
-    engine, proxy_engine = load_engines(settings.policy, proxy=bool(settings.upstreams))
+    # A server has its own ways to get another policy.
+    rollout = shared.rollout if settings.policy.engine == "wasm" else Rollout()
+    engine, proxy_engine = _engines(settings, rollout)
     issuers = IssuerRegistry(
         settings.issuers,
         own=settings.issuer,
@@ -132,16 +132,9 @@ def wire(settings: Settings, shared: Shared, previous: Wired | None) -> Wired:
         verifier=verifier,
         revocations=shared.blocklist,
         targets=TargetRegistry(settings.targets, max_targets=settings.max_targets),
-        engine=engine,
+        decider=Decider(engine, rollout, settings.max_delegation_depth),
         signing_keys=shared.keyring,
         trail=shared.trail,
-        quotas=QuotaLimits(
-            settings.limits,
-            settings.clients,
-            shared=shared.limiting.counts,
-            previous=None if previous is None else previous.exchange.quotas,
-        ),
-        turns=shared.limiting.turns,
         reuse=TokenReuse(
             *(shared.blocklist, shared.keyring),
             issuer=settings.issuer,
@@ -179,7 +172,6 @@ def wire(settings: Settings, shared: Shared, previous: Wired | None) -> Wired:
     return Wired(
         *(settings, exchange, introspection, revocation, proxy, engine, proxy_engine),
         *(issuers, clients, throttle, callers),
-        _door(settings.limits, shared, previous),
     )
 
 
@@ -196,16 +188,37 @@ def _limits(limits: Limits, previous: Wired | None) -> tuple[FailureThrottle, Ca
     return throttle, callers
 
 
-def _door(limits: Limits, shared: Shared, previous: Wired | None) -> Admission:
-    """Return who is let in; where the rate is as before, so is what was counted."""
-    shared.limiting.turns.most = limits.waiting
-    if previous is not None and previous.settings.limits.source == limits.source:
-        return previous.door
-    return Admission(limits.source, shared.limiting.turns, count=shared.trail.count_refusal)
+def _engines(settings: Settings, rollout: Rollout) -> tuple[PolicyEngine, PolicyEngine | None]:
+    """Return what decides: what was activated, or else what this configuration names."""
+    engine, proxy = load_engines(settings.policy, proxy=bool(settings.upstreams))
+    if settings.policy.engine == "opa":
+        return engine, proxy
+    if proxy is not None and rollout.live is not None and rollout.live.proxy is None:
+        raise ConfigurationError(
+            "upstreams: the policy that was activated does not decide about the token proxy;"
+            " activate one that does first"
+        )
+    return InForce(engine, rollout), (
+        None if proxy is None else InForce(proxy, rollout, entrypoint=PROXY_ENTRYPOINT)
+    )
+
+
+def configured_revision(wired: Wired | None) -> str:
+    """Return the revision that the configuration names; empty before the first."""
+    if wired is None:
+        return ""
+    engine = wired.engine
+    return engine.configured if isinstance(engine, InForce) else engine.revision
 
 
 def judge_readiness(
-    wired: Wired | None, *, keys: bool, revocations: bool, database: bool, sealing: str
+    wired: Wired | None,
+    *,
+    keys: bool,
+    revocations: bool,
+    database: bool,
+    sealing: str,
+    policy: Mapping[str, Any],
 ) -> Readiness:
     """Return what an exchange needs, and whether it is there. Design: the admin listener."""
     statuses = () if wired is None else wired.issuers.status()
@@ -224,6 +237,7 @@ def judge_readiness(
         },
         issuers=tried,
         sealing=sealing,
+        policy=policy,
     )
 
 

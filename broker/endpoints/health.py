@@ -1,7 +1,7 @@
 """The admin listener: whether the process lives, whether it is ready, and what it counts."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from starlette.requests import Request
@@ -21,6 +21,7 @@ class Readiness:
     checks: Mapping[str, bool]
     issuers: Mapping[str, str]  # by alias: ``loaded``, or what its last load failed with
     sealing: str = "good"  # or ``failing``, or ``refused``
+    policy: Mapping[str, Any] = field(default_factory=dict)  # which decides, and what is wrong
 
     @property
     def ready(self) -> bool:
@@ -78,6 +79,8 @@ class AdminEndpoints:
             "issuers": dict(readiness.issuers),
             # No exchange waits for it: a row is durable before it is sealed.
             "sealing": readiness.sealing,
+            # A bundle that cannot be used leaves the old one in force, so this replica serves.
+            "policy": dict(readiness.policy),
         }
         return render_json(body, 200 if readiness.ready else 503)
 

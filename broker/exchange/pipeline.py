@@ -14,8 +14,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
-import orjson
-
 from broker.audit.commit import AuditTrail
 from broker.blocklist.snapshot import BlocklistStale, Revocations, facts_of
 from broker.clients.authenticate import ClientAuthenticator
@@ -40,12 +38,9 @@ from broker.errors import (
 from broker.exchange.obligations import meet_obligations
 from broker.exchange.reuse import TokenReuse
 from broker.jose.sign import CannotSign
-from broker.limits.quotas import Hold, QuotaLimits
-from broker.limits.turns import Turns
 from broker.minting.mint import SigningKeys, mint
-from broker.policy.engine import PolicyEngine, PolicyUnavailable
-from broker.policy.floor import judge
-from broker.policy.input import build_input
+from broker.policy.engine import PolicyUnavailable
+from broker.policy.rollout import Decider
 from broker.policy.scopes import split_scope
 from broker.policy.targets import TargetRegistry
 from broker.telemetry import count_outcome, step
@@ -68,12 +63,10 @@ class TokenExchange:
     verifier: TokenVerifier
     revocations: Revocations
     targets: TargetRegistry
-    engine: PolicyEngine
+    decider: Decider
     signing_keys: SigningKeys
     trail: AuditTrail
     reuse: TokenReuse
-    quotas: QuotaLimits
-    turns: Turns
     ceiling: int  # exchanges: the settings' ``max_delegation_depth``
     clock: Callable[[], datetime]
     build_id: Callable[[], str]  # UUIDv7: the ``jti`` and the id of the audit row
@@ -87,8 +80,7 @@ class TokenExchange:
         that is answered; it is recorded by then, or the reason is ``audit.unavailable``.
         """
         try:
-            with self.quotas.hold() as hold:
-                issued = await self._exchange(attempt, parse, hold)
+            issued = await self._exchange(attempt, parse)
         except CommitRejected as rejected:
             # The trail has recorded what became of it, or the trail is what is missing.
             count_outcome(rejected.reason)
@@ -103,7 +95,7 @@ class TokenExchange:
         return issued
 
     async def _exchange(
-        self, attempt: Attempt, parse: Callable[[], TokenExchangeRequest], hold: Hold
+        self, attempt: Attempt, parse: Callable[[], TokenExchangeRequest]
     ) -> IssuedToken:
         now, began = attempt.at, self.reuse.look()
         with step("parse"):
@@ -112,9 +104,6 @@ class TokenExchange:
             client = attempt.client = await self.authenticator.authenticate(
                 request.credentials, source=request.source, now=now
             )
-            await hold.client(client.id, now)
-        # What costs most comes now: whoever sends much waits for its own requests.
-        await self.turns.wait(client.id)
         with step("verify"):
             subject = attempt.subject = await self.verifier.verify_subject(request, client, now=now)
             self._check_revoked(attempt, subject, Reason.SUBJECT_TOKEN_REVOKED)
@@ -134,7 +123,6 @@ class TokenExchange:
                 targets=self.targets.find(request, client),
                 scopes=split_scope(request.scope),
             )
-            await hold.targets(client.id, [target.name for target in exchange.targets], now)
             permit = await self._decide(attempt, exchange)
         issue = partial(self._issue, attempt, permit)
         given = (
@@ -165,12 +153,11 @@ class TokenExchange:
 
     async def _decide(self, attempt: Attempt, exchange: Exchange) -> Permit:
         try:
-            evaluation = attempt.evaluation = await self.engine.evaluate(
-                orjson.dumps(build_input(exchange))
-            )
+            decision = await self.decider.decide(exchange)
         except PolicyUnavailable as unavailable:
             raise DecisionRejected(Reason.POLICY_UNAVAILABLE) from unavailable
-        decision = judge(exchange, evaluation, ceiling=self.ceiling)
+        # Of whichever policy has decided: the row names it.
+        attempt.evaluation = decision.evaluation
         if isinstance(decision, Deny):
             attempt.deny = decision
             raise DecisionRejected(decision.reasons[0])

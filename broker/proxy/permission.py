@@ -35,7 +35,8 @@ class Permissions:
         ``policy.malformed``.
         """
         known = self._allowed.get(key)
-        if known is not None:
+        # Another policy may have been put in force under the same engine.
+        if known is not None and known.revision == self.engine.revision:
             attempt.evaluation = known
             return
         name = question.unverified_client_id
