@@ -12,9 +12,11 @@ from typing import Annotated, Final
 import httpx
 import orjson
 import typer
+from rich.console import Console
 from rich.text import Text
 
 from broker.cli.answer import print_issued, print_json, print_refusal
+from broker.cli.backoff import Patience, ask_patiently
 from broker.cli.console import build_console, printable
 from broker.cli.options import Format
 from broker.cli.token_request import (
@@ -90,6 +92,20 @@ def exchange(
     timeout: Annotated[
         float, typer.Option(help="Seconds to wait for an answer.", rich_help_panel="Server")
     ] = 10.0,
+    retries: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=20,
+            help="How often to ask again where the server is busy (429, 503), each time after a"
+            " random pause that grows, and never before `Retry-After`.",
+            rich_help_panel="Server",
+        ),
+    ] = 3,
+    patience: Annotated[
+        float,
+        typer.Option(min=0, help="Seconds for all of that together.", rich_help_panel="Server"),
+    ] = 30.0,
     client_id: Annotated[
         str | None, typer.Option(help="The client that asks.", rich_help_panel="Client")
     ] = None,
@@ -184,6 +200,8 @@ def exchange(
                 verify=_tls(ca_file),
                 allow_http=allow_http,
                 timeout=timeout,
+                patience=Patience(retries, patience),
+                errors=errors,
             )
         )
     except CannotAsk as cannot:
@@ -216,6 +234,8 @@ async def _ask(
     verify: ssl.SSLContext,
     allow_http: bool,
     timeout: float,  # noqa: ASYNC109 — of each step of the connection, not of the whole
+    patience: Patience,
+    errors: Console,
 ) -> Answer:
     if endpoint is None and issuer is None:
         raise CannotAsk("it is not said where", "name --token-endpoint, or --issuer")
@@ -226,7 +246,14 @@ async def _ask(
         if endpoint is None:
             endpoint = await discover_token_endpoint(client, issuer or "")
             check_transport(endpoint, allow_http=allow_http)
-        return await ask(client, endpoint, form, credentials)
+        found = endpoint
+
+        def tell(answer: Answer, seconds: float) -> None:
+            errors.print(f"busy ({answer.status}); asking again in {seconds:.1f} s", style="dim")
+
+        return await ask_patiently(
+            lambda: ask(client, found, form, credentials), patience, tell=tell
+        )
 
 
 def _credentials(

@@ -10,6 +10,7 @@ import secrets
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +34,7 @@ from broker.settings.values import is_loopback
 ASSERTION_LIFETIME: Final = timedelta(seconds=60)
 _METADATA: Final = ("oauth-authorization-server", "openid-configuration")
 _MAX_ANSWER: Final = 1024 * 1024  # bytes
+_MAX_DIGITS: Final = 10
 
 
 class CannotAsk(Exception):  # noqa: N818 — an outcome: there is no answer to show
@@ -64,6 +66,7 @@ class Answer:
     body: dict[str, Any] = field(repr=False)
     request_id: str | None
     milliseconds: float
+    retry_after: float | None = None  # seconds
 
     @property
     def is_refusal(self) -> bool:
@@ -150,6 +153,7 @@ async def ask(
         body=_json_object(reply),
         request_id=reply.headers.get("x-request-id"),
         milliseconds=reply.seconds * 1000,
+        retry_after=_retry_after(reply.headers.get("retry-after"), time.time()),
     )
     if not answer.is_refusal and not isinstance(answer.body.get("access_token"), str):
         raise CannotAsk(
@@ -157,6 +161,18 @@ async def ask(
             "check that --token-endpoint is a token endpoint",
         )
     return answer
+
+
+def _retry_after(value: str | None, now: float) -> float | None:
+    """Return the seconds that the field asks for: a number, or a date. RFC 9110 §10.2.3."""
+    if value is None:
+        return None
+    if value.isascii() and value.isdigit() and len(value) < _MAX_DIGITS:
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
+    except (ValueError, OverflowError):
+        return None
 
 
 def authenticate_form(
