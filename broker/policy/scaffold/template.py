@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-Patch = Mapping[str, Any]  # by the path of a member of the input, its value
+Patch = dict[str, Any]  # by the path of a member of the input, its value
 
 
 @dataclass(frozen=True, slots=True)
