@@ -22,7 +22,6 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final, Literal
 
 import orjson
@@ -61,7 +60,9 @@ class Bundle:
     revision: str  # SHA-256 in lower-case hex
     wasm: bytes = field(repr=False)
     data: bytes = field(repr=False)  # a JSON object
-    modules: Mapping[str, bytes] = field(repr=False)  # the Rego by path; none if it was loaded
+    # The Rego by path, for whoever explains. Loaded, it is what was packed beside what decides, and
+    # no part of the revision; an older file has none.
+    modules: Mapping[str, bytes] = field(repr=False)
 
 
 def build_bundle(folder: Path, *, opa: Path | None = None, deadline: float = DEADLINE) -> Bundle:
@@ -132,7 +133,7 @@ def render_archive(
         manifest["wasm"] = [
             {"entrypoint": entrypoint, "module": f"/{_WASM}"} for entrypoint in sorted(decided)
         ]
-        files = {_DATA: bundle.data, _WASM: bundle.wasm}
+        files = {_DATA: bundle.data, _WASM: bundle.wasm, **bundle.modules}
     else:
         files = {_DATA: bundle.data, **bundle.modules}
     files[_MANIFEST] = orjson.dumps(manifest)
@@ -158,7 +159,7 @@ def _unpack(content: bytes, shown: str) -> Mapping[str, bytes]:
 
 
 def _read(
-    files: Mapping[str, bytes], shown: str, modules: Mapping[str, bytes] = MappingProxyType({})
+    files: Mapping[str, bytes], shown: str, modules: Mapping[str, bytes] | None = None
 ) -> tuple[Bundle, Mapping[str, Any]]:
     try:
         data = orjson.loads(files[_DATA])
@@ -175,6 +176,8 @@ def _read(
         raise ConfigurationError(
             f"the data of {shown.removeprefix('policy.path: ')} is larger than {MAX_DATA >> 20} MiB"
         )
+    if modules is None:
+        modules = {name: text for name, text in files.items() if name.endswith(".rego")}
     revision = _digest((name, files[name]) for name in (_DATA, _WASM))
     return Bundle(revision, files[_WASM], files[_DATA], modules), manifest
 

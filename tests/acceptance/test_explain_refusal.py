@@ -12,6 +12,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from broker.cli.policy import app
+from broker.policy.bundle import build_bundle, render_archive
 from tests.fixtures.postgres import execute
 from tests.jwts import subject_jwt
 from tests.server import BrokerProcess, talk_to, write_configuration
@@ -88,6 +89,18 @@ async def test_a_refusal_is_explained_by_the_id_that_its_client_read(clean, tmp_
     code, text, _ = await explain(*asked, "--policies", now, "--policies", then)
     assert json.loads(text)["recorded"]["same_policy"] is True
 
+    # Named by nobody, it is the one that a rollout has kept.
+    archive = render_archive(build_bundle(then), "wasm")
+    execute(
+        clean.superuser_url,
+        "INSERT INTO policy_bundle (revision, archive, at)"
+        f" VALUES ('{build_bundle(then).revision}', '\\x{archive.hex()}', now())",
+    )
+    code, text, _ = await explain(*asked, "--policies", now)
+    kept = json.loads(text)
+    assert (code, kept["recorded"]["same_policy"]) == (0, True)
+    assert kept["explanation"]["agreement"] == "same"
+
     # What can be sent to the client tells what it was answered, whatever would be answered now.
     code, text, _ = await explain(
         *("--request-id", ids[0], "--for-client", "--policies", now, *place)
@@ -110,5 +123,5 @@ async def test_a_refusal_is_explained_by_the_id_that_its_client_read(clean, tmp_
         clean.superuser_url, "SELECT details FROM audit_access WHERE action = 'audit.explain'"
     )
     asked_for = [json.loads(row["details"]).get("request_id") for row in looks]
-    assert asked_for.count(ids[0]) == 5
+    assert asked_for.count(ids[0]) == 6
     assert {ids[1], str(rows[ids[2]]["id"])} <= set(asked_for)

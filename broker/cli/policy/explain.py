@@ -30,7 +30,7 @@ from broker.cli.policy.explain_said import (
     print_refusal,
 )
 from broker.cli.policy.explain_told import Told, explain_asked, explain_recorded, tell_client
-from broker.cli.policy.explain_trail import load_recorded
+from broker.cli.policy.explain_trail import Found, find_recorded
 from broker.cli.policy.explain_tree import TreePrinter
 from broker.cli.policy.folder import FOLDER
 from broker.settings import Settings, load_settings
@@ -164,7 +164,8 @@ def explain(
 
     What counts is decided by the engine; which rules held is found by a second evaluation, and
     both are compared. An old request is explained by the policy in force then if `--policies`
-    names it, and else by the present one; it says which, and whether the outcome is the same.
+    names it or a rollout has kept it, and else by the present one; it says which, and whether the
+    outcome is the same.
     """
     given: dict[str, Any] = {
         "client": client,
@@ -184,7 +185,8 @@ def explain(
         "source": source,
     }
     with told():
-        recorded, asked = None, None
+        found: Found | None = None
+        asked: Asked | None = None
         given["claims"] = parse_claims(claim or ())
         by_words = subject_issuer is not None or any(given.values())
         file = None if request is None or parse_id(request) else Path(request)
@@ -202,14 +204,15 @@ def explain(
             vault = find_vault(config, database_url, key_file)
             with find_database(config, database_url) as url:
                 wanted = request_id or row
-                recorded = asyncio.run(load_recorded(url, vault, row=row, request_id=wanted))
+                found = asyncio.run(find_recorded(url, vault, row=row, request_id=wanted))
         ceiling = _find_ceiling(config, asked)
         places = policies or [_find_policy(config)]
-        if recorded is not None:
-            result = explain_recorded(recorded, places, ceiling, why_not or ())
+        if found is not None:
+            result = explain_recorded(found, places, ceiling, why_not or ())
         else:
             result = explain_asked(asked or Asked(), places[0], ceiling, why_not or ())
     if for_client:
+        recorded = None if found is None else found.recorded
         result = tell_client(result, recorded, why_not[0] if why_not else None)
     _print(result, output, rules=rules)
 

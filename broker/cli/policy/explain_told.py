@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from broker.cli.policy.explain_asked import Asked
+from broker.cli.policy.explain_trail import Found
 from broker.errors import Reason, Rejected
 from broker.workbench.explain.case import Case, case_of, read_case
 from broker.workbench.explain.client import ClientAnswer, Sent, answer_client, answer_refused
 from broker.workbench.explain.explanation import Explanation
-from broker.workbench.explain.policy import ExplainedPolicy, open_policy
+from broker.workbench.explain.policy import ExplainedPolicy, open_archive, open_policy
 from broker.workbench.explain.record import Recorded, Since, compare_with_record
 from broker.workbench.explain.refusal import EarlyRefusal
 from broker.workbench.explain.why_not import WhyNot, explain_absence
 from broker.workbench.presented import find_refusal
+from broker.workbench.replay.past import Past
 from broker.workbench.suppose import suppose
 
 
@@ -87,22 +89,18 @@ def _explain_case(policy: ExplainedPolicy, case: Case, place: Path, scopes: Sequ
 
 
 def explain_recorded(
-    recorded: Recorded, places: Sequence[Path], ceiling: int, scopes: Sequence[str]
+    found: Found, places: Sequence[Path], ceiling: int, scopes: Sequence[str]
 ) -> Told:
-    """Return what is told of a row, by the policy of then if that is among ``places``.
+    """Return what is told of a row: by the policy of then if that is among ``places``, or kept.
 
-    Raises ``ConfigurationError``.
+    Else by the first of them. Raises ``ConfigurationError``.
     """
-    past = recorded.past
+    recorded, past = found.recorded, found.recorded.past
     if past is None:
         reason = recorded.early or Reason.SERVER_ERROR
         return Told(places[0], _sent(recorded), EarlyRefusal(reason))
     with ExitStack() as stack:
-        opened = [
-            (each, stack.enter_context(open_policy(each, ceiling=ceiling))) for each in places
-        ]
-        fitting = [each for each in opened if each[1].candidate.revision == past.revision]
-        place, policy = (fitting or opened)[0]
+        place, policy = _choose(found, past, places, ceiling, stack)
         result = _explain_case(policy, read_case(past.document), place, scopes)
     assert result.explanation is not None  # noqa: S101 — of a case
     return Told(
@@ -112,6 +110,24 @@ def explain_recorded(
         since=compare_with_record(result.explanation, recorded, past),
         why_not=result.why_not,
     )
+
+
+def _choose(
+    found: Found, past: Past, places: Sequence[Path], ceiling: int, stack: ExitStack
+) -> tuple[Path, ExplainedPolicy]:
+    opened = []
+    for place in places:
+        policy = stack.enter_context(open_policy(place, ceiling=ceiling))
+        if policy.candidate.revision == past.revision:
+            return place, policy
+        opened.append((place, policy))
+    if found.kept is not None:
+        place = Path(f"bundle-{past.revision[:12]}")
+        policy = stack.enter_context(open_archive(found.kept, place, ceiling=ceiling))
+        # Its revision is a digest of its content: another one is not what decided.
+        if policy.candidate.revision == past.revision:
+            return place, policy
+    return opened[0]
 
 
 def tell_client(result: Told, recorded: Recorded | None, scope: str | None) -> Told:

@@ -1,17 +1,28 @@
 """The row of the trail that ``broker policy explain`` is asked about; the look is on record."""
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from broker.audit.query import Filter, find_rows
 from broker.audit.reader import RecordReader, read_record
 from broker.audit.vault import Vault
 from broker.cli.audit.source import Unclear, open_reader, record_look
+from broker.db.engine import Database
+from broker.policy.store import BundleUnknown, PolicyLedger, PolicyLedgerUnavailable
 from broker.workbench.explain.record import NotExplainable, Recorded, read_recorded
 
 
-async def load_recorded(
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A row, and the policy that decided it where the rollout has kept that."""
+
+    recorded: Recorded
+    kept: bytes | None = field(default=None, repr=False)  # its bundle, as a file
+
+
+async def find_recorded(
     url: str, vault: Vault | None, *, row: str | None, request_id: str | None
-) -> Recorded:
+) -> Found:
     """Return what is on record under the id of a row, or else of a request.
 
     Who looks is recorded before. Raises ``Unclear`` and ``CannotRead``.
@@ -33,9 +44,18 @@ async def load_recorded(
             # Of the rows of one request the newest: what was answered.
             async for found in find_rows(database, wanted, limit=1):
                 reader = RecordReader(database, vault)
-                record = (await reader.open_all([read_record(found["record"])]))[0]
-                return _read(record)
+                recorded = _read((await reader.open_all([read_record(found["record"])]))[0])
+                return Found(recorded, await _find_kept(database, recorded))
     raise Unclear("there is no row with this id, and no request had it")
+
+
+async def _find_kept(database: Database, recorded: Recorded) -> bytes | None:
+    if recorded.past is None:
+        return None
+    try:
+        return await PolicyLedger(database).load_bundle(recorded.past.revision)
+    except (BundleUnknown, PolicyLedgerUnavailable):
+        return None  # then it is told that another policy explains it
 
 
 def _read(record: dict[str, Any]) -> Recorded:

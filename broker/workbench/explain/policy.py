@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import orjson
 
-from broker.policy.bundle import build_bundle, find_opa, load_bundle
+from broker.policy.bundle import Bundle, build_bundle, find_opa, load_bundle, read_bundle
 from broker.policy.engine import PolicyUnavailable
 from broker.policy.floor import assess
 from broker.policy.grants import read_grants
@@ -36,7 +36,7 @@ class ExplainedPolicy:
     ceiling: int  # ``max_delegation_depth``
     grants: object  # the data, whatever it is
     places: DataPlaces
-    observer: Observer | None  # None: a built bundle, which has no Rego
+    observer: Observer | None  # None: a built bundle without Rego
 
     def explain(self, case: Case) -> Explanation:
         """Return why this exchange is decided as it is. Raises ``ConfigurationError``."""
@@ -97,15 +97,35 @@ class ExplainedPolicy:
 @contextmanager
 def open_policy(path: Path, *, ceiling: int) -> Iterator[ExplainedPolicy]:
     """Open the policy of a folder, or of a built bundle. Raises ``ConfigurationError``."""
+    if path.is_dir():
+        bundle, places = build_bundle(path), DataPlaces(take_snapshot(path))
+    else:
+        bundle, places = load_bundle(path), DataPlaces({})
+    with _open(bundle, places, path, ceiling) as policy:
+        yield policy
+
+
+@contextmanager
+def open_archive(content: bytes, shown: Path, *, ceiling: int) -> Iterator[ExplainedPolicy]:
+    """Open a built bundle that is at hand; errors call it ``shown``.
+
+    Raises ``ConfigurationError``.
+    """
+    bundle = read_bundle(content, str(shown))
+    with _open(bundle, DataPlaces({}), shown, ceiling) as policy:
+        yield policy
+
+
+@contextmanager
+def _open(
+    bundle: Bundle, places: DataPlaces, shown: Path, ceiling: int
+) -> Iterator[ExplainedPolicy]:
     with ExitStack() as stack:
-        observer, places = None, DataPlaces({})
-        if path.is_dir():
-            bundle, places = build_bundle(path), DataPlaces(take_snapshot(path))
+        observer = None
+        if bundle.modules:
             # What was compiled, and not what an editor has written meanwhile.
             files = {**bundle.modules, "data.json": bundle.data}
-            observer = stack.enter_context(open_observer(find_opa(), files, path))
-        else:
-            bundle = load_bundle(path)
+            observer = stack.enter_context(open_observer(find_opa(), files, shown))
         candidate = Candidate(bundle, ceiling=ceiling)
         stack.callback(candidate.close)
         yield ExplainedPolicy(candidate, ceiling, read_grants(bundle.data), places, observer)

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -346,10 +347,25 @@ def test_two_evaluations_that_differ_are_told(
     assert found.render()["observed"]["lifetime"] == 1
 
 
-def test_a_built_bundle_is_explained_without_its_rules(bundle: Bundle, tmp_path: Path) -> None:
-    """It holds no Rego. What it decides and what the data says are still there."""
+def test_a_built_bundle_is_explained_by_the_rules_that_travel_in_it(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    """As the folder is; only where the grants are written is not known."""
     path = tmp_path / "bundle.tar.gz"
     path.write_bytes(render_archive(bundle, "wasm"))
+    with open_policy(path, ceiling=CEILING) as policy:
+        found = explained(policy, subject__scopes=[])
+
+    assert found.agreement is Agreement.SAME
+    scopes = next(each for each in found.concerns if each.name == "scopes")
+    assert [rule.place.file for rule in scopes.rules] == ["broker/exchange/scopes/scopes.rego"]
+    assert [fate.places for fate in found.scopes] == [()]
+
+
+def test_a_bundle_without_rego_is_explained_without_rules(bundle: Bundle, tmp_path: Path) -> None:
+    """As older versions made it. What it decides and what the data says are still there."""
+    path = tmp_path / "bundle.tar.gz"
+    path.write_bytes(render_archive(replace(bundle, modules={}), "wasm"))
     with open_policy(path, ceiling=CEILING) as policy:
         found = explained(policy, subject__scopes=[])
 
