@@ -23,6 +23,7 @@ from broker.jose.sign import SigningKey, generate_signing_key
 from broker.limits.quotas import QuotaLimits
 from broker.limits.throttle import FailureThrottle
 from broker.limits.turns import Turns
+from broker.policy.rollout import Decider, Rollout
 from broker.policy.targets import TargetRegistry
 from broker.settings import Limits, Settings
 from broker.tokens.references import References
@@ -175,7 +176,7 @@ class Process:
             verifier=self.verifier,
             revocations=self.revoked,
             targets=TargetRegistry(configuration().targets, max_targets=4),
-            engine=self.policy,  # type: ignore[arg-type] — the rest is for the edge
+            decider=Decider(self.policy, Rollout(), 8),  # type: ignore[arg-type] — a small one
             signing_keys=self.keys,
             trail=AuditTrail(
                 self.rows,  # type: ignore[arg-type] — a list in the place of the database

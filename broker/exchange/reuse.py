@@ -87,12 +87,17 @@ class KeptToken:
         return len(self.token)
 
     def serves(self, permit: Permit, now: datetime) -> bool:
-        """(4): whether it is as good as a new one. A clock that was set back makes it younger."""
-        left = self.expires_at - now
+        """(4): whether it is as good as one that is minted now.
+
+        The lifetime is the same, by its key; so it ends no later if it began no later, and the
+        tokens that were presented live as long.
+        """
+        exchange, left = permit.exchange, self.expires_at - now
         return (
             self.issued_at <= now < self.minted_at + permit.reuse
             and left >= max(LEAST, (self.expires_at - self.issued_at) / _SHARE)
-            and self.expires_at <= permit.expires_at
+            and self.expires_at <= exchange.subject.expires_at
+            and (exchange.actor is None or self.expires_at <= exchange.actor.expires_at)
         )
 
 

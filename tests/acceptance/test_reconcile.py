@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import random
 from collections import Counter
 from collections.abc import Callable, Coroutine
@@ -27,12 +28,17 @@ Ask = Callable[[BrokerClient], Coroutine[Any, Any, httpx.Response]]
 ROUNDS = 8
 
 _ONCE = subject_jwt(iss=ONCE)
+_AGAIN = subject_jwt(aud="svc-reuse")
 _ASSERTION = client_assertion()
 # By what becomes of it: ``issued``, or the reason on record.
 ASKED: list[tuple[str, Ask]] = [
     ("issued", lambda b: b.exchange()),
     ("issued", lambda b: b.exchange(exchange_form(subject_token=subject_jwt(iss=ONCE)))),
     ("issued", lambda b: b.exchange(exchange_form(audience="svc-ed"))),
+    (
+        "again",
+        lambda b: b.exchange(exchange_form(subject_token=_AGAIN), auth=basic("svc-reuse")),
+    ),
     (
         "issued",
         lambda b: b.exchange(exchange_form(actor_token=actor_jwt(), actor_token_type=JWT)),
@@ -87,7 +93,10 @@ async def test_each_answer_has_exactly_one_row_of_its_own(broker: BrokerClient) 
         assert (answer.status_code == 200) == (row["outcome"] == "issued")
         assert (row["reason"] is None) == (row["outcome"] == "issued")
         if answer.status_code == 200:
-            assert unverified_claims(answer.json()["access_token"])["jti"] == str(row["id"])
+            jti = unverified_claims(answer.json()["access_token"])["jti"]
+            assert jti == json.loads(row["record"])["jti"]
+            assert (jti == str(row["id"])) == (row["action"] is None)
+    assert sum(row["action"] == "reuse" for row in rows) >= ROUNDS - 1
     # The twin: all sorts were among them.
     statuses = Counter(answer.status_code for answer in answers)
     assert {200, 400, 401, 405, 413} == set(statuses)

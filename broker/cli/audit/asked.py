@@ -44,7 +44,7 @@ Kind = Annotated[
 ]
 RequestId = Annotated[str | None, typer.Option(help="As answered in X-Request-Id.")]
 Action = Annotated[
-    str | None, typer.Option(help="What was administered, like `key.activate` or `audit.query`.")
+    str | None, typer.Option(help="What was done, like `key.activate`, `audit.query` or `reuse`.")
 ]
 
 FIELDS: Final = frozenset({*question.FILTERS, question.ZONE})
