@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from broker.app.detecting import Detecting
+from broker.app.limiting import Limiting
 from broker.app.parts import Parts, settled
 from broker.app.place import ALONE, PATIENCE, Place
 from broker.app.proxying import Proxying, build_proxy_listener
@@ -52,6 +53,7 @@ from broker.keys.load import load_providers
 from broker.keys.provider import ProviderUnavailable, Unopenable
 from broker.keys.rotator import Rotator
 from broker.keys.store import KeyStore, StoreUnavailable
+from broker.limits.admission import Admission
 from broker.listener import Listener
 from broker.replay import ReplayStore
 from broker.revocation.operator import OperatorRevocation, Survey
@@ -113,9 +115,9 @@ class Broker:
         self._references = ReferenceStore(self.database)
         self._keyring = _build_keyring(settings, self.database, kek_file, self.trail)
         self._proxying = Proxying(settings.proxy, trail=self.trail, clock=utc_now)
+        self._limiting = Limiting(settings.limits)
         self._rolling = Rolling(
-            self.database,
-            self.trail,
+            *(self.database, self.trail),
             settings=lambda: self._in_force().settings,
             configured=lambda: configured_revision(self._wired),
             writer=self._writer.writer,
@@ -130,6 +132,7 @@ class Broker:
             self.trail,
             self._proxying.memory,
             self._rolling.rollout,
+            self._limiting,
             build_tls(),
             utc_now,
             self._build_id,
@@ -150,6 +153,7 @@ class Broker:
             jwks=self._keyring.jwks,
             clock=utc_now,
             build_id=self._build_id,
+            door=self._door,
             with_proxy=settings.proxy.listen is None,
         )
         admin = build_admin_app(
@@ -170,6 +174,7 @@ class Broker:
             current=self._in_force,
             proxies=self._proxies,
             build_id=self._build_id,
+            door=self._door,
         )
 
     @property
@@ -251,6 +256,8 @@ class Broker:
         changed = [
             name for name in _FIXED if getattr(settings, name) != getattr(old.settings, name)
         ]
+        if settings.limits.store != old.settings.limits.store:
+            changed.append("limits.store")
         if longest_life(settings) > longest_life(self._settings):
             # Retiring keys stay published for as long as the tokens that were known at the start.
             changed.append("targets[].max_lifetime")
@@ -295,6 +302,7 @@ class Broker:
             await self._wired.close_engines()
         await self._replay.aclose()
         await self._references.aclose()
+        await self._limiting.aclose()
         await self.database.aclose()
 
     def readiness(self) -> Readiness:
@@ -351,6 +359,9 @@ class Broker:
         if self._wired is None:  # not possible once it serves
             raise ConfigurationError("the broker has not been started")
         return self._wired
+
+    def _door(self) -> Admission:
+        return self._in_force().door
 
     def _proxies(self) -> Networks:
         return self._in_force().settings.trusted_proxies

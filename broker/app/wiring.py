@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from broker.app.limiting import Limiting
 from broker.app.proxying import wire_proxy
 from broker.audit.commit import AuditTrail
 from broker.blocklist.feed import Blocklist
@@ -19,7 +20,9 @@ from broker.exchange.reuse import TokenReuse
 from broker.introspection.introspect import Introspection
 from broker.issuers.registry import IssuerRegistry
 from broker.keys.keyring import Keyring
+from broker.limits.admission import Admission
 from broker.limits.callers import CallerLimit
+from broker.limits.quotas import QuotaLimits
 from broker.limits.throttle import FailureThrottle
 from broker.policy.engine import PROXY_ENTRYPOINT, PolicyEngine
 from broker.policy.load import load_engines
@@ -48,6 +51,7 @@ class Shared:
     trail: AuditTrail
     proxied: Memory
     rollout: Rollout
+    limiting: Limiting
     tls: ssl.SSLContext
     clock: Callable[[], datetime]
     build_id: Callable[[], str]
@@ -68,6 +72,7 @@ class Wired:
     clients: ClientRegistry
     throttle: FailureThrottle
     callers: CallerLimit
+    door: Admission
 
     async def close_engines(self) -> None:
         """Let go of the policy."""
@@ -135,6 +140,13 @@ def wire(settings: Settings, shared: Shared, previous: Wired | None) -> Wired:
         decider=Decider(engine, rollout, settings.max_delegation_depth),
         signing_keys=shared.keyring,
         trail=shared.trail,
+        quotas=QuotaLimits(
+            settings.limits,
+            settings.clients,
+            shared=shared.limiting.counts,
+            previous=None if previous is None else previous.exchange.quotas,
+        ),
+        turns=shared.limiting.turns,
         reuse=TokenReuse(
             *(shared.blocklist, shared.keyring),
             issuer=settings.issuer,
@@ -172,6 +184,7 @@ def wire(settings: Settings, shared: Shared, previous: Wired | None) -> Wired:
     return Wired(
         *(settings, exchange, introspection, revocation, proxy, engine, proxy_engine),
         *(issuers, clients, throttle, callers),
+        _door(settings.limits, shared, previous),
     )
 
 
@@ -186,6 +199,14 @@ def _limits(limits: Limits, previous: Wired | None) -> tuple[FailureThrottle, Ca
         if before.introspections == limits.introspections:
             callers = previous.callers
     return throttle, callers
+
+
+def _door(limits: Limits, shared: Shared, previous: Wired | None) -> Admission:
+    """Return who is let in; where the rate is as before, so is what was counted."""
+    shared.limiting.turns.most = limits.waiting
+    if previous is not None and previous.settings.limits.source == limits.source:
+        return previous.door
+    return Admission(limits.source, shared.limiting.turns, count=shared.trail.count_refusal)
 
 
 def _engines(settings: Settings, rollout: Rollout) -> tuple[PolicyEngine, PolicyEngine | None]:

@@ -38,6 +38,8 @@ from broker.errors import (
 from broker.exchange.obligations import meet_obligations
 from broker.exchange.reuse import TokenReuse
 from broker.jose.sign import CannotSign
+from broker.limits.quotas import Hold, QuotaLimits
+from broker.limits.turns import Turns
 from broker.minting.mint import SigningKeys, mint
 from broker.policy.engine import PolicyUnavailable
 from broker.policy.rollout import Decider
@@ -67,6 +69,8 @@ class TokenExchange:
     signing_keys: SigningKeys
     trail: AuditTrail
     reuse: TokenReuse
+    quotas: QuotaLimits
+    turns: Turns
     ceiling: int  # exchanges: the settings' ``max_delegation_depth``
     clock: Callable[[], datetime]
     build_id: Callable[[], str]  # UUIDv7: the ``jti`` and the id of the audit row
@@ -80,7 +84,8 @@ class TokenExchange:
         that is answered; it is recorded by then, or the reason is ``audit.unavailable``.
         """
         try:
-            issued = await self._exchange(attempt, parse)
+            with self.quotas.hold() as hold:
+                issued = await self._exchange(attempt, parse, hold)
         except CommitRejected as rejected:
             # The trail has recorded what became of it, or the trail is what is missing.
             count_outcome(rejected.reason)
@@ -95,7 +100,7 @@ class TokenExchange:
         return issued
 
     async def _exchange(
-        self, attempt: Attempt, parse: Callable[[], TokenExchangeRequest]
+        self, attempt: Attempt, parse: Callable[[], TokenExchangeRequest], hold: Hold
     ) -> IssuedToken:
         now, began = attempt.at, self.reuse.look()
         with step("parse"):
@@ -104,6 +109,9 @@ class TokenExchange:
             client = attempt.client = await self.authenticator.authenticate(
                 request.credentials, source=request.source, now=now
             )
+            await hold.client(client.id, now)
+        # What costs most comes now: whoever sends much waits for its own requests.
+        await self.turns.wait(client.id)
         with step("verify"):
             subject = attempt.subject = await self.verifier.verify_subject(request, client, now=now)
             self._check_revoked(attempt, subject, Reason.SUBJECT_TOKEN_REVOKED)
@@ -123,6 +131,7 @@ class TokenExchange:
                 targets=self.targets.find(request, client),
                 scopes=split_scope(request.scope),
             )
+            await hold.targets(client.id, [target.name for target in exchange.targets], now)
             permit = await self._decide(attempt, exchange)
         issue = partial(self._issue, attempt, permit)
         given = (
