@@ -5,7 +5,8 @@ What holds of every decision that is counted:
 (1) the candidate had the recorded input, whole and unchanged but for declared upgrades;
 (2) what it said, and what was said before, are judged by one floor: that of this version, with the
     ceiling that is in the input. So whatever differs, differs because of the policies;
-(3) where both policies said the same, to the byte, nothing differs: the floor has no other input;
+(3) where both policies said the same, to the byte, nothing differs: the floor has no other input.
+    Where they did not, inputs that the floor cannot tell apart are judged once;
 (4) a candidate that traps, runs too long, takes too much memory or answers what is no decision has
     refused this one exchange, and the next is made by a fresh instance.
 
@@ -27,7 +28,8 @@ from broker.policy.engine import PolicyUnavailable
 from broker.policy.floor import assess
 from broker.workbench.candidate import Candidate
 from broker.workbench.recorded import NotReplayable, read_exchange
-from broker.workbench.replay.change import Said, find_changes, say_decision, say_failure
+from broker.workbench.replay.change import Change, Said, find_changes, say_decision, say_failure
+from broker.workbench.replay.memo import floor_key
 from broker.workbench.replay.past import Cause, Lost, Past, read_past
 from broker.workbench.replay.tally import Tally
 
@@ -35,6 +37,7 @@ MOST_FAILURES: Final = 200
 # Bounds of the settings are in the recorded input already, as they were then.
 CEILING: Final = sys.maxsize
 _YOUNG: Final = 100_000  # objects
+_MOST_JUDGED: Final = 4096  # of some hundreds of bytes each
 
 
 @contextmanager
@@ -64,6 +67,7 @@ class Replayer:
         self.failures = 0  # of the candidate, and of what it is compared with
         self._candidate = candidate
         self._against = against
+        self._judged: dict[bytes, tuple[Change, ...]] = {}
 
     @property
     def exhausted(self) -> bool:
@@ -89,13 +93,23 @@ class Replayer:
             self.tally.add(past, ())
             return
         try:
-            exchange = read_exchange(past.document)
-            changes = find_changes(_said(exchange, before), _said(exchange, after))
-        except (NotReplayable, TypeError, ValueError, AttributeError):
+            changes = self._judge(past, before, after)
+        except (NotReplayable, KeyError, TypeError, ValueError, AttributeError):
             # Its members have the names that they should have, and not the types.
             self.tally.lose(Lost(Cause.MALFORMED))
             return
         self.tally.add(past, changes)
+
+    def _judge(self, past: Past, before: object, after: object) -> tuple[Change, ...]:
+        if isinstance(before, _Failure) or isinstance(after, _Failure):
+            return _find(past, before, after)
+        key = floor_key(past.document, before, after)
+        found = self._judged.get(key)
+        if found is None:
+            if len(self._judged) >= _MOST_JUDGED:
+                self._judged.clear()
+            found = self._judged[key] = _find(past, before, after)
+        return found
 
     def _decide(self, policy: Candidate, input: bytes) -> Any:  # noqa: A002, ANN401 — the word of OPA; a document
         try:
@@ -121,6 +135,11 @@ def _same(before: object, after: object) -> bool:
 
 def _spelt(document: object) -> bytes:
     return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+
+
+def _find(past: Past, before: object, after: object) -> tuple[Change, ...]:
+    exchange = read_exchange(past.document)
+    return find_changes(_said(exchange, before), _said(exchange, after))
 
 
 def _said(exchange: Exchange, output: object) -> Said:
