@@ -26,6 +26,7 @@ class Answer:
 
     verdict: Verdict
     chain: tuple[Principal, ...] = ()
+    reuse: timedelta = timedelta()
     permit: Permit | None = field(default=None, repr=False)
 
 
@@ -35,7 +36,7 @@ def answer_of(decision: Permit | Deny | Verdict) -> Answer:
         return Answer(decision)
     if isinstance(decision, Deny):
         return Answer(verdict_of(decision))
-    return Answer(verdict_of(decision), decision.chain, decision)
+    return Answer(verdict_of(decision), decision.chain, decision.reuse, decision)
 
 
 def refused_by(reason: Reason) -> Answer:
@@ -64,6 +65,11 @@ def _differences(
     if expected.narrowed is not None and expected.narrowed != cut:
         yield Difference(f"narrowed {_names(expected.narrowed)}", f"narrowed {_names(cut)}")
     yield from _bounds(verdict, expected)
+    if expected.reuse is not None and expected.reuse != answer.reuse:
+        yield Difference(
+            f"given out again for {render_duration(expected.reuse)}",
+            f"given out again for {render_duration(answer.reuse)}",
+        )
     if expected.chain is not None and expected.chain != answer.chain:
         yield Difference(
             f"acted by {_parties(expected.chain, settings)}",

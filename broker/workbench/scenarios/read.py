@@ -241,6 +241,7 @@ class _Reader:
             purpose=then.purpose,
             claims=None if then.claims is None else frozenset(then.claims),
             obligations=None if then.obliges is None else frozenset(then.obliges),
+            reuse=then.reuse,
         )
 
     def _parties(self, written: Iterable[str], at: KeyPath) -> tuple[Principal, ...] | None:

@@ -28,6 +28,7 @@ class Expectation:
     purpose: str | None = None
     claims: frozenset[str] | None = None
     obligations: frozenset[str] | None = None
+    reuse: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)

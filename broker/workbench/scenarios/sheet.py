@@ -181,6 +181,9 @@ class Then(Section):
     )
     purpose: str | None = Field(None, description="The purpose that it carries.")
     claims: Words | None = Field(None, description="Exactly the claims of the subject in it.")
+    reuse: Span | None = Field(
+        None, description="For how long the same request is answered with this token; `0s`: never."
+    )
     obliges: Words | None = Field(None, description="Exactly what it obliges the broker to.")
 
     @model_validator(mode="before")

@@ -40,6 +40,7 @@ EXPECTED: dict[str, Any] = {
     "chain": (CHECKOUT,),
     "claims": frozenset({"acr"}),
     "obligations": frozenset(),
+    "reuse": timedelta(),
 }
 ASKED = ("inventory.read", "inventory.write", "stock.read")
 REFUSED = {"granted": {}, "refused": Reason.POLICY_DENIED}
@@ -83,6 +84,10 @@ def test_what_is_as_it_must_be_is_no_difference(tmp_path: Path) -> None:
         ({"chain": (ROBOT, CHECKOUT)}, ("acted by idp:robot, checkout", "acted by checkout")),
         ({"purpose": "support"}, ("purpose support", "no purpose")),
         ({"claims": frozenset()}, ("claims nothing", "claims acr")),
+        (
+            {"reuse": timedelta(seconds=10)},
+            ("given out again for 10s", "given out again for 0s"),
+        ),
         ({"obligations": frozenset({"alert"})}, ("obliges to alert", "obliges to nothing")),
         (
             REFUSED,
