@@ -158,3 +158,17 @@ def test_a_policy_that_traps_is_not_taken_for_one_that_refuses(edited: Path) -> 
 
     assert 1 == result.exit_code
     assert "the policy failed: " in result.stdout
+
+
+def test_claims_that_no_rule_can_see_are_the_first_thing_to_look_at(tmp_path: Path) -> None:
+    """Whoever wrote the scenario thought that they are seen."""
+    text = SHIPPED.read_text().partition("scenarios:\n")[0]
+    unseen = tmp_path / "unseen.scenarios.yaml"
+    unseen.write_text(
+        text + "rows:\n  - {claims: {acr: mfa}, asks: inventory.write, holds: inventory.write,"
+        " then: granted}\n"
+    )
+    result = run(STOCK, "--scenarios", unseen)
+
+    assert 1 == result.exit_code
+    assert "perhaps   policy_claims of idp do not name acr" in result.stdout
