@@ -35,6 +35,9 @@ bench: .venv/dev .tools/opa ## measure everything on one core, 15 minutes, and p
 bench-peer: .venv/dev ## the same load on another RFC 8693 endpoint on loopback: URL=http://… ARGS=--help
 	@exec .venv/bin/python -m bench.peer $(URL) $(ARGS)
 
+bench-fairness: .venv/dev .tools/opa ## what a greedy client costs a polite one, as JSON
+	@exec .venv/bin/python -m bench.fairness $(ARGS)
+
 bench-proxy: .venv/dev .tools/opa ## a day of 60,000 token requests without the token proxy and with it, and its speed; ARGS=--json
 	@exec .venv/bin/python -m bench.proxy $(ARGS)
 
@@ -66,7 +69,7 @@ hooks: ## run the quick checks before every commit in this clone
 clean: ## remove what was installed and made, the development database too
 	@rm -rf .venv .tools .broker dist .*_cache .hypothesis
 
-.PHONY: help run test lint policy bench bench-peer bench-proxy drill-rotation drill-revocation drill-tamper format docs screenshots requirements hooks clean
+.PHONY: help run test lint policy bench bench-peer bench-fairness bench-proxy drill-rotation drill-revocation drill-tamper format docs screenshots requirements hooks clean
 
 # What the targets above stand on, in the order in which it is made.
 
