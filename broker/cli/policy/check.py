@@ -24,6 +24,7 @@ from broker.errors import ConfigurationError
 from broker.policy.bundle import build_bundle, find_opa, load_bundle
 from broker.policy.compiler import explain, run_opa
 from broker.policy.grants import read_grants
+from broker.policy.review.flaw import Weight
 from broker.policy.review.review import review_bundle, review_folder
 from broker.policy.snapshot import take_snapshot
 from broker.settings import Settings, load_settings
@@ -112,9 +113,9 @@ def _check_bundle(path: Path, settings: Settings | None) -> Iterator[Finding]:
         if path.is_dir()
         else review_bundle(bundle, settings)
     )
-    for flaw in sorted(flaws, key=lambda flaw: not flaw.fails):
+    for flaw in sorted(flaws, key=lambda flaw: -flaw.weight):
         yield render_flaw(flaw)
-    if not flaws:
+    if all(flaw.weight is Weight.HINT for flaw in flaws):
         beside = "" if settings is None else ", of what is configured, and of use"
         yield good("grants", f"{_count(read_grants(bundle.data))} well-formed{beside}")
 

@@ -2,10 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
 
 from broker.settings.problems import Path, render_path
 
 Place = Callable[[Path], str]  # of a member of some part of the data: ``file:line``
+
+
+class Weight(IntEnum):
+    """How bad it is."""
+
+    HINT = 0  # may well be meant
+    DOUBT = 1  # worth a look
+    FAULT = 2  # a request will be refused for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,17 +25,27 @@ class Flaw:
     subject: str  # what it is about, as ``grants checkout.inventory.scopes[0]``
     text: str  # one sentence, without its subject
     remedy: str
-    fails: bool  # whether a request will be refused for it; else it is only worth a look
+    weight: Weight
+
+    @property
+    def fails(self) -> bool:
+        """Whether a request will be refused for it."""
+        return self.weight is Weight.FAULT
 
 
 def fault(place: str, subject: str, text: str, remedy: str) -> Flaw:
     """Return what a request will be refused for."""
-    return Flaw(place, subject, text, remedy, fails=True)
+    return Flaw(place, subject, text, remedy, Weight.FAULT)
 
 
 def doubt(place: str, subject: str, text: str, remedy: str) -> Flaw:
     """Return what is worth a look."""
-    return Flaw(place, subject, text, remedy, fails=False)
+    return Flaw(place, subject, text, remedy, Weight.DOUBT)
+
+
+def note(place: str, subject: str, text: str, remedy: str) -> Flaw:
+    """Return what may well be meant."""
+    return Flaw(place, subject, text, remedy, Weight.HINT)
 
 
 def in_grants(*path: str | int) -> str:

@@ -4,14 +4,17 @@ A mistake that refuses somebody's request ``fails``; the rest is worth a look.
 """
 
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from broker.policy.grants import ANY_ISSUER, Grant, check_grants, read_grant
 from broker.policy.review.cycles import find_circles
-from broker.policy.review.flaw import Flaw, Place, doubt, fault, in_grants
+from broker.policy.review.flaw import Flaw, Place, doubt, fault, in_grants, note
 from broker.policy.review.reach import Grants, Reach
 from broker.policy.review.use import review_use
 from broker.settings import Settings
 from broker.settings.problems import Path
+
+_MOST_STEPS: Final = 5  # of a circle that are told
 
 
 def review_grants(document: object, settings: Settings | None, place: Place) -> Iterator[Flaw]:
@@ -26,7 +29,7 @@ def review_grants(document: object, settings: Settings | None, place: Place) -> 
         for (client, target), grant in grants.items():
             flaws += review_use(client, target, grant, settings, reach, place)
         flaws += _missing(grants, settings, place)
-    yield from sorted(flaws, key=lambda flaw: not flaw.fails)
+    yield from sorted(flaws, key=lambda flaw: -flaw.weight)
 
 
 def _misread(document: object, settings: Settings | None, place: Place) -> Iterator[Flaw]:
@@ -112,9 +115,11 @@ def _in_circles(grants: Grants, reach: Reach | None, place: Place) -> Iterator[F
         first, *others = circle
         path = (first.client, first.target, "derives", first.scope)
         steps = f"{first.scope} follows from {first.source}"
-        for each in others:
+        for each in others[:_MOST_STEPS]:
             where = place((each.client, each.target, "derives", each.scope))
             steps += f", {each.scope} from {each.source} ({where or in_grants(each.client)})"
+        if len(others) > _MOST_STEPS:
+            steps += f", and so on over {len(others) - _MOST_STEPS} more"
         yield doubt(
             place(path),
             in_grants(*path),
@@ -129,8 +134,8 @@ def _missing(grants: Grants, settings: Settings, place: Place) -> Iterator[Flaw]
     given = {target for _, target in grants}
     exchanging = [each for each in settings.clients if each.grant_types]
     alone = [each for each in exchanging if each.id not in having]
-    receiving = [each.id for each in alone if each.targets]
-    idle = [each.id for each in alone if not each.targets]
+    receiving = [each.id for each in alone if not given.isdisjoint(each.targets)]
+    idle = [each.id for each in alone if each.id not in receiving]
     if idle:
         yield doubt(
             place(()),
@@ -139,11 +144,11 @@ def _missing(grants: Grants, settings: Settings, place: Place) -> Iterator[Flaw]
             "add a grant, or take the client out of the configuration",
         )
     if receiving:
-        yield doubt(
+        yield note(
             place(()),
             f"grants of {', '.join(receiving)}",
-            "there are none, so every exchange of this client is refused",
-            "add a grant; a client that only receives tokens has grant_types: []",
+            "there are none; it only receives tokens",
+            "a client that exchanges none has grant_types: []",
         )
     for client in exchanging:
         default = client.default_target
@@ -155,7 +160,13 @@ def _missing(grants: Grants, settings: Settings, place: Place) -> Iterator[Flaw]
                 " target is refused",
                 "add the grant, or name another default_target",
             )
-    unreached = [each.name for each in settings.targets if each.name not in given]
+    # Whoever exchanges what it receives may be where the tokens of the issuers arrive first.
+    entries = {target for each in exchanging if each.id in having for target in each.targets}
+    unreached = [
+        each.name
+        for each in settings.targets
+        if each.name not in given and each.name not in entries
+    ]
     if unreached:
         yield doubt(
             place(()),

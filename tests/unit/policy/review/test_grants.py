@@ -91,8 +91,18 @@ def test_good_grants_have_no_flaw():
         ),
         pytest.param(
             {name: GOOD[name] for name in ("front", "job")},
-            [("of app", 1, False), ("for front", 1, False)],
-            id="a-client-and-a-target-without-grant",
+            [("of app", 1, False)],
+            id="a-client-without-grant",
+        ),
+        pytest.param(
+            {name: GOOD[name] for name in ("app", "job")},
+            [("of front", 1, False)],
+            id="a-client-that-only-receives",
+        ),
+        pytest.param(
+            {"app": GOOD["app"]},
+            [("of job", 1, False), ("for back", 1, False), ("of front", 1, False)],
+            id="a-target-that-nobody-is-granted",
         ),
     ],
 )
