@@ -154,6 +154,7 @@ class Broker:
             clock=utc_now,
             build_id=self._build_id,
             door=self._door,
+            page=self._error_page,
             with_proxy=settings.proxy.listen is None,
         )
         admin = build_admin_app(
@@ -362,6 +363,9 @@ class Broker:
 
     def _door(self) -> Admission:
         return self._in_force().door
+
+    def _error_page(self) -> str:
+        return "" if self._wired is None else self._wired.settings.error_uri or ""
 
     def _proxies(self) -> Networks:
         return self._in_force().settings.trusted_proxies

@@ -1,6 +1,7 @@
 """Answers as they go over the wire. RFC 6749 §5.1, §5.2, RFC 9700 §4.12: no answer redirects."""
 
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any, Final
 
 import orjson
@@ -9,6 +10,8 @@ from starlette.types import Send
 from broker.errors import PUBLIC, LimitReached, LimitRejected, Reason, Rejected
 from broker.oauth import OAuthError
 
+# Where a client developer reads on about this very request; empty: nowhere. Set at the edge.
+error_page: ContextVar[str] = ContextVar("error_page", default="")
 Headers = list[tuple[bytes, bytes]]
 
 JSON: Final = (b"content-type", b"application/json")
@@ -63,8 +66,10 @@ async def send_refusal(send: Send, rejected: Rejected, *, unread: bool = False) 
         headers.extend(_describe_limit(rejected.reached))
     if unread or rejected.reason in _UNREAD:
         headers.append(_CLOSE)
-    body = orjson.dumps({"error": public.error, "error_description": public.description})
-    await send_body(send, public.status, body, headers)
+    members = {"error": public.error, "error_description": public.description}
+    if page := error_page.get():
+        members["error_uri"] = page
+    await send_body(send, public.status, orjson.dumps(members), headers)
 
 
 def _describe_limit(reached: LimitReached) -> Headers:

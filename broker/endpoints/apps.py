@@ -58,11 +58,12 @@ def build_public_app(
     clock: Callable[[], datetime],
     build_id: Callable[[], str],
     door: Callable[[], Door],
+    page: Callable[[], str],
     with_proxy: bool,
 ) -> Edge:
     """Return the application that clients reach, at the path of ``issuer``.
 
-    ``with_proxy``: the token proxy has no address of its own.
+    ``page`` is where refusals lead to; ``with_proxy``: the token proxy has no address of its own.
     """
     path = urlsplit(issuer).path
     metadata = metadata_endpoint(issuer)
@@ -82,7 +83,7 @@ def build_public_app(
     ]
     if with_proxy:
         routes.append(_proxy_route(path, current, proxies, clock, door))
-    return Edge(_exact(routes), build_id=build_id)
+    return Edge(_exact(routes), build_id=build_id, page=page)
 
 
 def build_proxy_app(

@@ -14,7 +14,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from broker.endpoints.answer import send_refusal
+from broker.endpoints.answer import error_page, send_refusal
 from broker.errors import Reason, Rejected
 from broker.telemetry import is_tracing, request_span
 from broker.telemetry.logs import current_request_id
@@ -31,12 +31,18 @@ _SECURITY: Final = [
 class Edge:
     """An ASGI application around another one."""
 
-    __slots__ = ("_app", "_build_id", "_tracing")
+    __slots__ = ("_app", "_build_id", "_page", "_tracing")
 
-    def __init__(self, app: ASGIApp, *, build_id: Callable[[], str]) -> None:
-        """Where spans go to is known by now, and does not change."""
+    def __init__(
+        self, app: ASGIApp, *, build_id: Callable[[], str], page: Callable[[], str] = str
+    ) -> None:
+        """Where spans go to is known by now, and does not change.
+
+        ``page``: what the ``error_uri`` of a refusal is, before the request's id; empty: none.
+        """
         self._app = app
         self._build_id = build_id
+        self._page = page
         self._tracing = is_tracing()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,6 +52,8 @@ class Edge:
         request_id = self._build_id()
         answer = _Answer(send, request_id)
         token = current_request_id.set(request_id)
+        page = self._page()
+        shown = error_page.set(f"{page}{request_id}" if page else "")
         try:
             caller = _caller(scope)
             if caller is None and not self._tracing:
@@ -54,6 +62,7 @@ class Edge:
             with request_span(request_id, caller):
                 await self._answered(scope, receive, answer)
         finally:
+            error_page.reset(shown)
             current_request_id.reset(token)
 
     async def _answered(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:

@@ -1,6 +1,8 @@
 """The whole of ``broker.yaml`` in one frozen value, with the rules between its parts kept."""
 
+import re
 from collections.abc import Iterator
+from typing import Final
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -25,7 +27,9 @@ from broker.settings.sections import (
     Telemetry,
 )
 from broker.settings.upstreams import Proxy, Upstream, proxy_problems
-from broker.settings.values import IssuerUrl, Network
+from broker.settings.values import HttpsUrl, IssuerUrl, Network
+
+_ERROR_URI: Final = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")  # RFC 6749 §5.2
 
 
 class Settings(Section):
@@ -46,6 +50,11 @@ class Settings(Section):
     policy: Policy = Field(Policy(), description="Who decides, and where the rules are.")
     audit: Audit = Field(Audit(), description="The audit trail.")
     telemetry: Telemetry = Field(Telemetry(), description="Traces and logs.")
+    error_uri: HttpsUrl | None = Field(
+        None,
+        description="A page for client developers, named by refusals as `error_uri` (RFC 6749"
+        " §5.2) with the request's id at its end.",
+    )
     limits: Limits = Field(Limits(), description="How much anyone may ask.")
     # Longer chains would be nested deeper than the JSON that is read (16).
     max_delegation_depth: int = Field(
@@ -75,6 +84,13 @@ class Settings(Section):
     def _refuse_trailing_slash(cls, value: str) -> str:
         if value.endswith("/"):
             raise ValueError("write our issuer without a slash at the end: the endpoints add it")
+        return value
+
+    @field_validator("error_uri")
+    @classmethod
+    def _refuse_other_characters(cls, value: str | None) -> str | None:
+        if value is not None and _ERROR_URI.fullmatch(value) is None:
+            raise ValueError("write it in ASCII, without quotation marks and backslashes")
         return value
 
     @field_validator("targets")

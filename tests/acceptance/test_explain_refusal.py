@@ -43,7 +43,8 @@ def edit_grant(policies: Path, **members: Any) -> None:
 @pytest.mark.usefixtures("opa")
 async def test_a_refusal_is_explained_by_the_id_that_its_client_read(clean, tmp_path):
     """By the policy of then, and by a newer one, with each look on record."""
-    config = write_configuration(tmp_path, clean.app_url)
+    page = "https://help.test/refused?request="
+    config = write_configuration(tmp_path, clean.app_url, error_uri=page)
     then = tmp_path / "then"
     edit_grant(tmp_path / "policies", scopes=["orders.read"])
     shutil.copytree(tmp_path / "policies", then)
@@ -63,6 +64,8 @@ async def test_a_refusal_is_explained_by_the_id_that_its_client_read(clean, tmp_
         process.stop()
     ids = [each.headers["x-request-id"] for each in (refused, expired, issued)]
     assert refused.json()["error"] == "invalid_scope"
+    # Also where a library shows no header.
+    assert refused.json()["error_uri"] == page + ids[0]
 
     code, text, error = await explain(
         *("--request-id", ids[0], "--policies", then, "--why-not", "orders.write", *place)

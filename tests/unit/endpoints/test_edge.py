@@ -47,6 +47,31 @@ async def test_what_nobody_expected_is_a_500_with_a_fixed_text(
     assert ["unexpected error"] == [record.message for record in caplog.records]
 
 
+@pytest.mark.row("OA-5.2-07")
+async def test_a_refusal_names_the_page_for_its_request_where_there_is_one() -> None:
+    """RFC 6749 §5.2: libraries that show no header show this. The text stays as it is."""
+    pages = iter(["https://help.test/refused?request=", ""])
+
+    async def receive() -> Any:
+        return {}
+
+    bodies = []
+    edge = Edge(failing, build_id=lambda: "id-1", page=lambda: next(pages))
+    for _ in range(2):
+        sent: list[dict[str, Any]] = []
+
+        async def send(message: Any, sent: list[dict[str, Any]] = sent) -> None:
+            sent.append(message)
+
+        await edge({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, send)
+        bodies.append(json.loads(sent[1]["body"]))
+
+    assert ["https://help.test/refused?request=id-1", None] == [
+        body.get("error_uri") for body in bodies
+    ]
+    assert bodies[0]["error_description"] == bodies[1]["error_description"]
+
+
 async def test_an_answer_that_has_begun_is_not_begun_again() -> None:
     """A second status line would be read as part of the body."""
 

@@ -248,6 +248,23 @@ def test_a_document_is_a_mapping(write, text):
     assert ["configuration: write a mapping of keys to values"] == problems(write(text))
 
 
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        pytest.param('https://help.test/?"=', "without quotation marks", id="quotation-mark"),
+        pytest.param("https://help.test/\\\\", "write", id="backslash"),
+        pytest.param("http://help.test/?id=", "write https", id="plain-http"),
+        pytest.param("https://help.test/#id=", "without a fragment", id="fragment"),
+    ],
+)
+def test_an_error_uri_is_one_that_may_stand_in_an_answer(write, page, said):
+    """RFC 6749 §5.2 has fewer characters for it than a URL may have."""
+    lines = problems(write(document(error_uri=page)))
+
+    assert ["error_uri"] == [line.partition(":")[0] for line in lines]
+    assert said in lines[0]
+
+
 def test_an_empty_file_lacks_the_issuer(write):
     """The one key without a default."""
     assert ["issuer: is required"] == problems(write(""))

@@ -28,6 +28,7 @@ FULL: dict[str, Any] = {
     "listen": {"host": "192.0.2.1", "port": 8443},
     "admin": {"host": "192.0.2.2", "port": 9443, "token_file": "/run/admin"},
     "trusted_proxies": ["10.0.0.0/8", "2001:db8::/32"],
+    "error_uri": "https://help.test/refused?request=",
     "database": {
         "url": "postgresql://app@db/broker",
         "owner_url": "postgresql://owner@db/broker",
