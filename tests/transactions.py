@@ -19,6 +19,7 @@ def made(number: int, parent: str | None = "s-1", **members: Any) -> Made:
         "id": f"t{number}",
         "at": BEGAN + timedelta(seconds=number),
         "seq": number,
+        "kind": "exchange",
         "parent": parent,
         "outcome": outcome,
         "client": members.pop("client", "checkout"),

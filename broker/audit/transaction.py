@@ -82,7 +82,8 @@ def build_steps(
     steps = {str(row["id"]): Step(row, record) for row, record in zip(rows, records, strict=True)}
     roots: list[Step] = []
     for step in steps.values():
-        parent = steps.get(str(step.row["parent"]))
+        # What tells that a token was given out again stands below the row of that token.
+        parent = steps.get(step.again or "") or steps.get(str(step.row["parent"]))
         # A row that names itself, or one that is younger, is none of ours; it is still shown.
         older = parent is not None and parent.row["at"] <= step.row["at"] and parent is not step
         (parent.steps if parent is not None and older else roots).append(step)

@@ -127,6 +127,7 @@ class TokenReuse:
         self._tokens: BoundedCache[KeptToken] = BoundedCache(max_bytes)
         self._snapshot: Snapshot | None = None  # under which all of them were minted
         self._flights: dict[bytes, asyncio.Event] = {}
+        self._report()
 
     def look(self) -> Snapshot | None:
         """Return what is revoked when a request begins; None: that cannot be said."""

@@ -32,6 +32,7 @@ from broker.cli.console import build_console, printable, short_revision
 from broker.cli.options import Format
 
 _DONE: Final = "done"
+_TIMES: Final = 3  # that a token was given out again; more are counted
 _SAID: Final = frozenset({"version", "id", "at", "kind", "action", "outcome"})
 SHOW_HELP: Final = (
     "Exit codes: **0** shown, **2** could not look, or there is no such row.\n\n"
@@ -123,8 +124,15 @@ def _members(value: object, name: str = "") -> Iterator[tuple[str, str]]:
 
 def _grow(tree: Tree, step: Step, asked: str) -> None:
     below = tree.add(Text("\n").join(_lines(step, asked)))
+    again = [each for each in step.steps if each.again is not None]
+    many = len(again) > _TIMES
+    if many:
+        last = max(each.row["at"] for each in again)
+        text = f"↻ given out again {len(again)} times, the last time {last:%Y-%m-%d %H:%M:%S} UTC"
+        below.add(Text(text, "quiet"))
     for each in step.steps:
-        _grow(below, each, asked)
+        if each.again is None or not many or str(each.row["id"]) == asked:
+            _grow(below, each, asked)
 
 
 def _is_exchange(step: Step, asked: str) -> bool:

@@ -58,22 +58,22 @@ def test_the_tree_is_whole_from_any_row_of_it(written):
         json.loads(show(jti, "--format", "json", "--database-url", made.auditor_url).stdout)
         for jti in (first, second)
     ]
-    root, again = found[0]["steps"]
+    (root,) = found[0]["steps"]
 
     assert found[0] == found[1]
-    assert [] == again["steps"]
     assert (first, "issued", "t-1") == (root["id"], root["outcome"], found[0]["txn"])
     assert [(second, "issued"), ("refused",)] == [
         (root["steps"][0]["id"], root["steps"][0]["outcome"]),
-        (root["steps"][1]["outcome"],),
+        (root["steps"][2]["outcome"],),
     ]
 
 
 def test_a_token_that_was_given_out_again_is_told_of(written):
-    """Beside the token itself, from which all else hangs; and from its own row it is the same."""
+    """Below the token, beside what was made of it; and from its own row it is the same."""
     made, first, _ = written
     url = ("--database-url", made.auditor_url)
-    _, again = json.loads(show(first, *url, "--format", "json").stdout)["steps"]
+    (root,) = json.loads(show(first, *url, "--format", "json").stdout)["steps"]
+    again = root["steps"][1]
     lines = show(again["id"], *url).stdout.splitlines()
     place = next(number for number, line in enumerate(lines) if "given out again" in line)
 

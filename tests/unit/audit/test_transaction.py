@@ -39,6 +39,17 @@ def test_each_stands_below_the_token_that_was_exchanged():
     ] == ids(build(*rows))
 
 
+def test_a_token_that_was_given_out_again_has_that_below_it():
+    """However often, and whatever was exchanged for it; without its row it is a root."""
+    rows = (row(1, "x"), row(2, "x", action="reuse"), row(3, "t1"), row(4, "x", action="reuse"))
+    records = ({}, {"jti": "t1"}, {}, {"jti": "t1"})
+    found = build_steps(rows, records)
+
+    assert [("t1", [("t2", []), ("t3", []), ("t4", [])])] == ids(found)
+    assert [None, "t1"] == [found[0].again, found[0].steps[0].again]
+    assert [("t2", [])] == ids(build_steps(rows[1:2], records[1:2]))
+
+
 def test_what_names_itself_or_a_later_one_is_shown_all_the_same():
     """Rows that nobody of ours wrote: no endless tree, and none is left out."""
     rows = (row(1, "t1"), row(2, "t3"), row(3, "t2"))
