@@ -39,13 +39,11 @@ class Admission:
         """Let a request in. Raises ``LimitRejected``: ``limit.source``, ``limit.overloaded``."""
         if self._turns.is_full:
             raise self._turn_away(source, Reason.LIMIT_OVERLOADED, None)
-        network, seconds = source_network(source), now.timestamp()
-        wait = self._sources.wait(network, seconds)
+        wait = self._sources.spend(source_network(source), now.timestamp())
         if wait > 0:
             window = ceil(self._rate.per.total_seconds())
             reached = LimitReached("source", self._rate.count, window, ceil(wait))
             raise self._turn_away(source, Reason.LIMIT_SOURCE, reached)
-        self._sources.take(network, seconds)
 
     def __len__(self) -> int:
         """Return how many sources are remembered."""

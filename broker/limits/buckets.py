@@ -27,13 +27,19 @@ class Buckets(Generic[Key]):
             return 0.0
         return max(0.0, (1.0 - self._level(key, now)) / self._per_second)
 
-    def left(self, key: Key, now: float) -> int:
-        """Return how many fit now."""
-        return int(self._level(key, now))
+    def spend(self, key: Key, now: float) -> float:
+        """Count one, or return the seconds until one fits, which is more than 0."""
+        level = self._level(key, now)
+        if level < 1.0:
+            return (1.0 - level) / self._per_second
+        self._put(key, level - 1.0, now)
+        return 0.0
 
     def take(self, key: Key, now: float) -> None:
         """Count one, never below none left: what is in flight does not add to the wait."""
-        level = max(0.0, self._level(key, now) - 1.0)
+        self._put(key, max(0.0, self._level(key, now) - 1.0), now)
+
+    def _put(self, key: Key, level: float, now: float) -> None:
         self._levels.pop(key, None)
         self._levels[key] = level, now
         if len(self._levels) > self._max_entries:

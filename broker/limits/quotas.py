@@ -58,14 +58,11 @@ class Account:
             if rate is None
             else Buckets[str](rate.count, rate.per.total_seconds(), _MAX_KEYS, burst=quota.burst)
         )
+        # Whether there is anything that processes can count together.
+        self.is_shared = rate is not None or quota.daily is not None
         self._day = 0
         self._used_today: Counter[str] = Counter()
         self._running: Counter[str] = Counter()
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether there is anything that processes can count together."""
-        return self.quota.rate is not None or self.quota.daily is not None
 
     def check_running(self, key: str) -> None:
         """Raise ``LimitRejected`` if as many run as may."""
@@ -157,7 +154,7 @@ class Hold:
     async def _admit(self, asked: list[tuple[Account, str]], now: datetime) -> None:
         for account, key in asked:
             account.check_running(key)
-        if not await self._counted_together(asked):
+        if asked[0][0].is_shared and not await self._counted_together(asked):
             for account, key in asked:
                 account.check_counts(key, now)
             for account, key in asked:
@@ -171,7 +168,7 @@ class Hold:
     async def _counted_together(self, asked: list[tuple[Account, str]]) -> bool:
         """Whether the shared store has counted. Raises ``LimitRejected`` for what it refuses."""
         shared = self._quotas.shared
-        if shared is None or not asked[0][0].is_shared:
+        if shared is None:
             return False
         try:
             for account, key in asked:

@@ -16,7 +16,10 @@ from opentelemetry.metrics import CallbackOptions, Observation
 
 from broker.telemetry import meter
 
-ROUND: Final = 2  # exchanges that are worked on between two looks at what has arrived
+# Exchanges that are worked on between two looks at what has arrived: few while several clients
+# wait, so that whoever comes next is not far behind; more for one alone, since each look costs.
+ROUND: Final = 2
+ROUND_ALONE: Final = 8
 
 _all: WeakSet["Turns"] = WeakSet()  # looked at when somebody asks, not counted each time
 
@@ -60,7 +63,7 @@ class Turns:
         if not self._round_is_due:
             self._round_is_due = True
             loop.call_soon(self._begin_round)
-        if not self._waiting and self._gone_on < ROUND:
+        if not self._waiting and self._gone_on < ROUND_ALONE:
             self._gone_on += 1
             return
         turn = loop.create_future()
@@ -70,7 +73,8 @@ class Turns:
 
     def _begin_round(self) -> None:
         self._gone_on = 0
-        while self._queues and self._gone_on < ROUND:
+        most = ROUND_ALONE if len(self._queues) == 1 else ROUND
+        while self._queues and self._gone_on < most:
             client_id, queue = self._queues.popitem(last=False)
             turn = queue.popleft()
             self._waiting -= 1

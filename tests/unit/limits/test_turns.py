@@ -6,7 +6,7 @@ import pytest
 
 from broker.errors import LimitRejected, Reason
 from broker.limits.admission import Admission
-from broker.limits.turns import ROUND, Turns
+from broker.limits.turns import ROUND, ROUND_ALONE, Turns
 from broker.settings import Rate
 from tests.builders import NOW
 
@@ -27,8 +27,8 @@ async def test_who_sends_one_waits_for_one_of_each_other() -> None:
     before = done.index("polite")
     await asyncio.gather(*greedy)
 
-    # The round that was under way when it came, and one of the greedy one's in its own.
-    assert before <= 3 * ROUND
+    # Two rounds that the greedy one had alone, before it was seen; and then its own.
+    assert before <= 2 * ROUND_ALONE + ROUND
     assert len(done) == 101
 
 
@@ -64,7 +64,7 @@ async def test_when_it_is_full_whoever_comes_is_turned_away_and_counted() -> Non
     """Before anything of the request is read."""
     turns, counted, done = Turns(most=3), [], []
     door = Admission(Rate.model_validate("100/1s"), turns, count=lambda *seen: counted.append(seen))
-    tasks = [asyncio.create_task(_work(turns, "a", done)) for _ in range(3 + ROUND)]
+    tasks = [asyncio.create_task(_work(turns, "a", done)) for _ in range(3 + ROUND_ALONE)]
     await asyncio.sleep(0)
 
     with pytest.raises(LimitRejected) as refused:
