@@ -26,7 +26,7 @@ test: .venv/dev .tools/opa .tools/compose-spec.json .tools/oauth-clients/made .t
 lint: .venv/dev .tools/opa ## format, lint, types, direction of imports, generated pages
 	@exec scripts/check lint
 
-policy: .venv/dev .tools/opa ## opa fmt, check and test, with every line covered
+policy: .venv/dev .tools/opa ## opa fmt, check and test, with every line covered, and the scenarios
 	@exec scripts/check policy
 
 bench: .venv/dev .tools/opa ## measure everything on one core, 15 minutes, and print a table; ARGS='--seconds 3 --rounds 1' is quicker

@@ -75,7 +75,13 @@ def test_every_link_leads_somewhere(path: Path) -> None:
     [
         *("index", "how-an-exchange-works", "security-model", "conformance", "decisions/README"),
         *("how-to/add-an-issuer", "how-to/add-a-client", "how-to/add-a-grant"),
-        *("how-to/write-a-policy", "how-to/rotate-keys", "how-to/upgrade"),
+        *(
+            "how-to/write-a-policy",
+            "how-to/test-a-policy",
+            "reference/scenarios",
+            "how-to/rotate-keys",
+            "how-to/upgrade",
+        ),
         *("how-to/answer-an-auditor", "how-to/run-in-production", "how-to/connect-a-library"),
         *("how-to/introspect-tokens", "how-to/token-proxy"),
         *("reference/configuration", "reference/errors", "reference/cli", "reference/metrics"),

@@ -97,11 +97,11 @@ def explain(
             rich_help_panel=_WORDS,
         ),
     ] = None,
-    hops: Annotated[
+    depth: Annotated[
         int | None,
         typer.Option(min=0, help="Exchanges that it came from.", rich_help_panel=_WORDS),
     ] = None,
-    max_hops: Annotated[
+    max_depth: Annotated[
         int | None,
         typer.Option(min=0, help="Exchanges that it allows.", rich_help_panel=_WORDS),
     ] = None,
@@ -109,7 +109,7 @@ def explain(
         bool | None,
         typer.Option(
             "--exchanged/--foreign",
-            help="Whether this broker has issued it; it has if somebody acts in it, or with hops.",
+            help="Whether this broker has issued it; it has with a chain or a depth.",
             show_default=False,
             rich_help_panel=_WORDS,
         ),
@@ -174,10 +174,10 @@ def explain(
         "asks": [one for each in scope or () for one in each.split()],
         "subject": subject,
         "holds": [one for each in subject_scope or () for one in each.split()],
-        "acted_by": chain,
-        "hops": hops,
-        "max_hops": max_hops,
-        "exchanged": bool(chain or hops) if exchanged is None else exchanged,
+        "chain": chain,
+        "depth": depth,
+        "max_depth": max_depth,
+        "exchanged": bool(chain or depth) if exchanged is None else exchanged,
         "life": life,
         "actor": actor,
         "purpose": purpose,

@@ -72,15 +72,15 @@ def _differences(
         )
     if expected.chain is not None and expected.chain != answer.chain:
         yield Difference(
-            f"acted by {_parties(expected.chain, settings)}",
-            f"acted by {_parties(answer.chain, settings)}",
+            f"chain {_parties(expected.chain, settings)}",
+            f"chain {_parties(answer.chain, settings)}",
         )
     if expected.purpose is not None and expected.purpose != verdict.purpose:
         got = "no purpose" if verdict.purpose is None else f"purpose {verdict.purpose}"
         yield Difference(f"purpose {expected.purpose}", got)
     for what, wanted, have in (
         ("claims", expected.claims, frozenset(verdict.claims)),
-        ("obliges to", expected.obligations, frozenset(verdict.obligations)),
+        ("obligations", expected.obligations, frozenset(verdict.obligations)),
     ):
         if wanted is not None and wanted != have:
             yield Difference(f"{what} {_names(wanted)}", f"{what} {_names(have)}")
@@ -94,7 +94,9 @@ def _bounds(verdict: Verdict, expected: Expectation) -> Iterator[Difference]:
     if expected.lifetime_at_most is not None and lives > expected.lifetime_at_most:
         yield Difference(f"lives {render_duration(expected.lifetime_at_most)} at most", got)
     if expected.max_depth is not None and verdict.max_depth != expected.max_depth:
-        yield Difference(f"{expected.max_depth} hops at most", f"{verdict.max_depth} hops at most")
+        yield Difference(
+            f"{expected.max_depth} exchanges at most", f"{verdict.max_depth} exchanges at most"
+        )
     if expected.mode is not None and verdict.mode is not expected.mode:
         mode = "none" if verdict.mode is None else verdict.mode.value
         yield Difference(expected.mode.value, mode)

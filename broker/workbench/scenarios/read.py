@@ -191,7 +191,7 @@ class _Reader:
 
     def _token(self, given: Given, at: KeyPath) -> SupposedToken | None:
         party = self._party(given.subject or "", (*at, "subject"))
-        chain = self._parties(given.acted_by, (*at, "acted_by"))
+        chain = self._parties(given.chain, (*at, "chain"))
         may_act = None
         if given.may_act is not None:
             may_act = self._party(given.may_act, (*at, "may_act"))
@@ -206,8 +206,8 @@ class _Reader:
             audiences=given.audience,
             chain=chain,
             may_act=may_act,
-            depth=len(chain) if given.hops is None else given.hops,
-            max_depth=given.max_hops,
+            depth=len(chain) if given.depth is None else given.depth,
+            max_depth=given.max_depth,
             exchanged=given.exchanged,
             age=given.age,
             life=given.life,
@@ -228,19 +228,19 @@ class _Reader:
                 self._problems.append(
                     Problem(at, "say what is granted: nothing is asked for by name")
                 )
-        chain = None if then.acted_by is None else self._parties(then.acted_by, (*at, "acted_by"))
+        chain = None if then.chain is None else self._parties(then.chain, (*at, "chain"))
         return Expectation(
             granted=granted,
             refused=None if then.refused is None else Reason(then.refused),
             narrowed=narrowed,
             lifetime=then.lifetime,
             lifetime_at_most=then.lifetime_at_most,
-            max_depth=then.max_hops,
+            max_depth=then.max_depth,
             mode=None if then.mode is None else Mode(then.mode),
             chain=chain,
             purpose=then.purpose,
             claims=None if then.claims is None else frozenset(then.claims),
-            obligations=None if then.obliges is None else frozenset(then.obliges),
+            obligations=None if then.obligations is None else frozenset(then.obligations),
             reuse=then.reuse,
         )
 

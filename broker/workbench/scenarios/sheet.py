@@ -109,16 +109,16 @@ class Given(Section):
     audience: Words = Field(
         (), description="Its `aud`. Default: the client that presents it; of an actor the broker."
     )
-    acted_by: Words = Field(
+    chain: Words = Field(
         (), description="Who acts in it already, the current actor first, written like `subject`."
     )
     may_act: str | None = Field(
         None, description="Who alone may act for it, written like `subject`. Default: anybody."
     )
-    hops: int | None = Field(
+    depth: int | None = Field(
         None, ge=0, description="Exchanges that it came from. Default: as many as acted."
     )
-    max_hops: int | None = Field(
+    max_depth: int | None = Field(
         None, ge=0, description="Exchanges that it allows at most. Default: it does not say."
     )
     exchanged: bool = Field(
@@ -170,13 +170,13 @@ class Then(Section):
     refused: Why | None = Field(None, description="Nothing is granted, and this is the reason.")
     lifetime: Span | None = Field(None, description="How long it lives, exactly.")
     lifetime_at_most: Span | None = Field(None, description="How long it lives at most.")
-    max_hops: int | None = Field(
+    max_depth: int | None = Field(
         None, ge=1, description="Exchanges that it and all that follow may reach."
     )
     mode: Literal["delegation", "impersonation"] | None = Field(
         None, description="Whether it names who acts."
     )
-    acted_by: Words | None = Field(
+    chain: Words | None = Field(
         None, description="Who acts in it, the current actor first, written like `subject`."
     )
     purpose: str | None = Field(None, description="The purpose that it carries.")
@@ -184,7 +184,9 @@ class Then(Section):
     reuse: Span | None = Field(
         None, description="For how long the same request is answered with this token; `0s`: never."
     )
-    obliges: Words | None = Field(None, description="Exactly what it obliges the broker to.")
+    obligations: Words | None = Field(
+        None, description="Exactly what it obligations the broker to."
+    )
 
     @model_validator(mode="before")
     @classmethod

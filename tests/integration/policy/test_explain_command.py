@@ -50,7 +50,7 @@ def test_a_request_in_words_is_explained_with_every_limit(config: Path) -> None:
     """The outcome first, the rule with its line below, the least limit marked."""
     asked = ("--scope", "orders.read orders.write", "--subject-scope", "orders.read", "--rules")
 
-    result = run(*WORDS, *asked, "--life", "90s", "--hops", "2", "--config", config)
+    result = run(*WORDS, *asked, "--life", "90s", "--depth", "2", "--config", config)
 
     assert (result.exit_code, result.stderr) == (0, "")
     text = flat(result)
@@ -74,7 +74,7 @@ def test_a_request_in_words_is_explained_with_every_limit(config: Path) -> None:
     [
         pytest.param(("--life", "0s"), "subject_token.expired", id="expired"),
         pytest.param(("--target", "no-such"), "target.unknown", id="target"),
-        pytest.param(("--hops", "8"), "delegation.depth_exceeded", id="ceiling"),
+        pytest.param(("--depth", "8"), "delegation.depth_exceeded", id="ceiling"),
         pytest.param(
             ("--chain", "svc-b", "--foreign"), "subject_token.claim_not_believed", id="foreign-act"
         ),

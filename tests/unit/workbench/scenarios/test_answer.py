@@ -79,16 +79,16 @@ def test_what_is_as_it_must_be_is_no_difference(tmp_path: Path) -> None:
         ({"narrowed": frozenset()}, ("narrowed nothing", "narrowed inventory.write")),
         ({"lifetime": timedelta(minutes=1)}, ("lives 1m", "lives 2m")),
         ({"lifetime_at_most": timedelta(seconds=119)}, ("lives 119s at most", "lives 2m")),
-        ({"max_depth": 2}, ("2 hops at most", "3 hops at most")),
+        ({"max_depth": 2}, ("2 exchanges at most", "3 exchanges at most")),
         ({"mode": Mode.IMPERSONATION}, ("impersonation", "delegation")),
-        ({"chain": (ROBOT, CHECKOUT)}, ("acted by idp:robot, checkout", "acted by checkout")),
+        ({"chain": (ROBOT, CHECKOUT)}, ("chain idp:robot, checkout", "chain checkout")),
         ({"purpose": "support"}, ("purpose support", "no purpose")),
         ({"claims": frozenset()}, ("claims nothing", "claims acr")),
         (
             {"reuse": timedelta(seconds=10)},
             ("given out again for 10s", "given out again for 0s"),
         ),
-        ({"obligations": frozenset({"alert"})}, ("obliges to alert", "obliges to nothing")),
+        ({"obligations": frozenset({"alert"})}, ("obligations alert", "obligations nothing")),
         (
             REFUSED,
             (

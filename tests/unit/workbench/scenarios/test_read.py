@@ -26,9 +26,9 @@ def test_a_scenario_is_a_question_and_its_answer(tmp_path: Path) -> None:
         """\
         scenarios:
           - name: It sees the stock
-            given: {acted_by: [inventory, "idp:robot"], claims: {acr: mfa}, age: 5m}
+            given: {chain: [inventory, "idp:robot"], claims: {acr: mfa}, age: 5m}
             when: {asks: stock.read, at: 2026-03-02 10:00, source: 10.0.0.1}
-            then: {granted: [stock.read from orders.write], acted_by: checkout}
+            then: {granted: [stock.read from orders.write], chain: checkout}
         """,
     )
     (scenario,) = file.scenarios
