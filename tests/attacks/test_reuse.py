@@ -8,6 +8,8 @@ from tests.jwts import ONCE, actor_jwt, subject_jwt, unverified_claims
 from tests.server import BrokerClient
 from tests.wire import ACCESS_TOKEN, JWT, assert_issued, assert_refused, basic, exchange_form
 
+pytestmark = pytest.mark.row("ATK-RPL-03", "INV-8")
+
 REUSE = "svc-reuse"
 
 

@@ -240,7 +240,7 @@ class Reuse(RuleBasedStateMachine):
 
 
 Reuse.TestCase.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
-TestReuse = pytest.mark.row("INV-1", "INV-2", "INV-8", "INV-10")(Reuse.TestCase)
+TestReuse = pytest.mark.row("INV-1", "INV-2", "INV-8", "INV-10", "ATK-RPL-03")(Reuse.TestCase)
 
 
 def test_the_machine_reuses_at_all() -> None:

@@ -19,6 +19,9 @@ from tests.jwts import ONCE
 from tests.reusing import Policy, Process, subject
 
 
+pytestmark = pytest.mark.row("ATK-RPL-03")
+
+
 def is_new(issued: IssuedToken) -> bool:
     return isinstance(issued.signed, SignedToken)
 
