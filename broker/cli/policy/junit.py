@@ -25,8 +25,8 @@ def render_junit(rego: PolicyTests | None, outcomes: Iterable[Outcome]) -> str:
         for failure in rego.failures:
             case = _case(suite, "rego", failure.name)
             _fail(case, "failed", "\n".join((failure.place, *failure.lines)))
-        # Which passed is not known by name: of these opa tells the number.
-        suite.set("passed", str(rego.passed))
+        for name in rego.names:
+            _case(suite, "rego", name)
     for path, found in groupby(outcomes, key=lambda outcome: outcome.path):
         members = list(found)
         suite = _suite(root, str(path), len(members), sum(not each.passed for each in members))

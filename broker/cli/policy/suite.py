@@ -30,6 +30,7 @@ class PolicyTests:
     failures: tuple[Failure, ...]
     coverage: float = 0.0  # per cent; nothing is measured where one fails
     uncovered: tuple[str, ...] = ()  # file:from-to
+    names: tuple[str, ...] = ()  # of those that passed
 
 
 def run_policy_tests(opa: Path, folder: Path, text: str = "") -> PolicyTests:
@@ -47,12 +48,13 @@ def run_policy_tests(opa: Path, folder: Path, text: str = "") -> PolicyTests:
         results = []
     counted = [each for each in results if not each.get("skip")]
     failures = tuple(_read_failure(each) for each in counted if each.keys() & {"fail", "error"})
-    passed = len(counted) - len(failures)
+    names = tuple(_name(each) for each in counted if not each.keys() & {"fail", "error"})
+    passed = len(names)
     if failures or not passed or some:
-        return PolicyTests(passed, failures)
+        return PolicyTests(passed, failures, names=names)
     report = _run(opa, folder, "--coverage", "--format", "json")
     uncovered = tuple(_uncovered(report.get("files", {})))
-    return PolicyTests(passed, (), float(report.get("coverage", 0)), uncovered)
+    return PolicyTests(passed, (), float(report.get("coverage", 0)), uncovered, names)
 
 
 def _run(opa: Path, folder: Path, *arguments: str) -> Any:  # noqa: ANN401 — JSON of opa's
@@ -71,13 +73,17 @@ def _run(opa: Path, folder: Path, *arguments: str) -> Any:  # noqa: ANN401 — J
 
 
 def _read_failure(result: Mapping[str, Any]) -> Failure:
-    package = str(result.get("package", "")).removeprefix("data.")
     location = result.get("location", {})
     lines = [str(result["error"].get("message", "error"))] if "error" in result else []
     lines += [f"in {name}" for name in _failed_cases(result.get("sub_results") or {})]
     lines += result.get("output", "").splitlines() if isinstance(result.get("output"), str) else []
     place = f"{location.get('file', '?')}:{location.get('row', 0)}"
-    return Failure(f"{package}.{result.get('name', '?')}", place, tuple(lines))
+    return Failure(_name(result), place, tuple(lines))
+
+
+def _name(result: Mapping[str, Any]) -> str:
+    package = str(result.get("package", "")).removeprefix("data.")
+    return f"{package}.{result.get('name', '?')}"
 
 
 def _failed_cases(cases: Mapping[str, Any]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from broker.cli.policy.folder import FOLDER, Folder
 from broker.cli.policy.junit import render_junit
 from broker.cli.policy.scenario_table import print_scenarios
 from broker.cli.policy.suite import Failure, PolicyTests, run_policy_tests
-from broker.policy.bundle import build_bundle, find_opa
+from broker.policy.bundle import build_bundle, find_opa, load_bundle
 from broker.workbench.scenarios.document import ScenarioFileError
 from broker.workbench.scenarios.read import find_scenario_files, read_scenarios
 from broker.workbench.scenarios.suite import ScenarioTests, ask_all
@@ -81,7 +81,8 @@ def run_tests(
 
     Tests are Rego (`*_test.rego`). Scenarios (`*.scenarios.yaml`) say in words who asks for what
     and what must come out; they are asked of the compiled policy, with the checks of the broker
-    before it and its floor after it. docs/how-to/test-a-policy.md shows how to write one.
+    before it and its floor after it. A built bundle has no tests, and is asked scenarios that are
+    elsewhere: `--only scenarios --scenarios DIR`. How to write one: docs/how-to/test-a-policy.md.
     """
     asked, rego = ScenarioTests(), None
     if only is not Part.REGO:
@@ -107,7 +108,10 @@ def _ask_scenarios(folder: Path, further: list[Path], text: str) -> ScenarioTest
         for line in str(error).splitlines():
             build_console(stderr=True).print(Text.assemble(("✗ ", "bad"), line))
         raise typer.Exit(_UNUSABLE) from None
-    return ask_all(files, build_bundle(folder), text) if files else ScenarioTests()
+    if not files:
+        return ScenarioTests()
+    bundle = build_bundle(folder) if folder.is_dir() else load_bundle(folder)
+    return ask_all(files, bundle, text)
 
 
 def _is_enough(

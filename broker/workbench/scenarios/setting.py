@@ -4,6 +4,8 @@ Of a configuration only the parties are read, so no secret, key or database is n
 a policy would do. Parties that are written in the file get what scenarios do not depend on.
 """
 
+import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +22,8 @@ PARTIES: Final = frozenset(
 )
 _CONFIGURATION: Final = "broker.yaml"
 _KEY: Final = ("setting",)
+_REFERENCE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]{0,127})\}")
+_NO_SECRET: Final = f"sha256:{'0' * 64}"
 
 
 def load_setting(document: Document, written: object) -> Settings:
@@ -43,11 +47,25 @@ def _find_configuration(document: Document) -> Path:
 
 def _load(document: Document, path: Path) -> Settings:
     try:
-        return load_settings(path, only=PARTIES)
+        return load_settings(path, _environment(path), only=PARTIES)
     except ConfigurationError as error:
         first, *rest = str(error).splitlines()
         text = f"{path}: {first}" + (f" (and {len(rest)} more)" if rest else "")
         raise document.refusal([Problem(_KEY, text)]) from None
+
+
+def _environment(path: Path) -> dict[str, str]:
+    """Return the environment, with a digest in the place of each secret that is not set.
+
+    No scenario depends on one, and whoever reviews a policy has none.
+    """
+    try:
+        named = _REFERENCE.findall(path.read_text("utf-8", errors="replace"))
+    except OSError:
+        named = []  # it is said by who loads the file
+    return dict.fromkeys(named, _NO_SECRET) | {
+        name: text for name, text in os.environ.items() if text
+    }
 
 
 def _build(document: Document, written: Mapping[str, Any]) -> Settings:

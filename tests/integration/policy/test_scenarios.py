@@ -140,6 +140,16 @@ def test_further_files_are_asked_as_well(tmp_path: Path) -> None:
     assert {str(SHIPPED), str(copy)} == {each["file"] for each in found["scenarios"]}
 
 
+def test_a_built_bundle_is_asked_the_scenarios_that_are_named(tmp_path: Path) -> None:
+    """What is about to be rolled out, not what it was made of."""
+    built = tmp_path / "bundle.tar.gz"
+    made = CliRunner().invoke(app, ["build", str(STOCK), "--output", str(built)])
+    result = run(built, "--scenarios", STOCK)
+
+    assert (0, 0) == (made.exit_code, result.exit_code)
+    assert "scenarios: 12 passed, 0 failed" in result.stdout
+
+
 def test_scenarios_do_not_travel_and_do_not_change_the_revision(edited: Path) -> None:
     """They are about the policy and no part of it."""
     with_them = build_bundle(edited).revision

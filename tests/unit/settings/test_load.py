@@ -343,3 +343,15 @@ def test_secrets_are_not_shown(write):
 
     assert "hunter2" not in repr(settings)
     assert "sha256:" not in repr(settings)
+
+
+def test_only_what_is_wanted_is_read(write):
+    """Of the other sections neither file nor environment can be wrong, nor is a secret needed."""
+    path = write(document(database={"url": "${NOT_SET}"}, listen={"port": "no port"}))
+    parties = {"issuer", "issuers", "clients", "targets"}
+    settings = load_settings(path, {"BROKER_ADMIN__PORT": "none"}, only=parties)
+
+    assert document()["clients"][0]["id"] == settings.clients[0].id
+    assert (1, 8080) == (settings.max_targets, settings.listen.port)
+    with pytest.raises(ConfigurationError, match=r"issuers\[0\].alias"):
+        load_settings(path, {"BROKER_ISSUERS__0__ALIAS": "a b"}, only=parties)

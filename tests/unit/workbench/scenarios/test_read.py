@@ -93,6 +93,7 @@ def test_a_configuration_says_who_there_is_and_its_secrets_are_not_asked_for(
 ) -> None:
     """A reviewer's machine has no database and no keys."""
     whole = document(database={"url": "${DATABASE_URL}"}, keys={"kek_file": "absent"})
+    whole["clients"][0]["secrets"] = ["${NOBODY_HAS_SET_THIS}"]
     (tmp_path / "broker.yaml").write_text(yaml.safe_dump(whole))
     rows = '- {subject: "idp:a", client: svc-a, target: svc-b, asks: orders.read, then: granted}'
     found = read(tmp_path, f"rows:\n  {rows}\n", "title: One\n")
@@ -273,6 +274,7 @@ def test_files_are_found_below_a_folder_and_not_behind_a_dot(tmp_path: Path) -> 
     for name in ("b/two.scenarios.yaml", "a.scenarios.yaml", ".git/x.scenarios.yaml", "data.yaml"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
+    (tmp_path / "b" / "circle").symlink_to(tmp_path)
     one = tmp_path / "a.scenarios.yaml"
 
     assert [one, tmp_path / "b" / "two.scenarios.yaml"] == find_scenario_files([tmp_path, one])
