@@ -227,7 +227,8 @@ def _print(result: Told, output: Format, *, rules: bool) -> None:
     elif result.answer is not None:
         print_client_answer(result.answer, console)
     elif result.early is not None:
-        print_refusal(result.early, console)
+        print_refusal(result.early, result.sent, console)
+        TreePrinter(console, result.folder).print_why_not(result.why_not)
     elif result.explanation is not None:
         printer = TreePrinter(console, result.folder)
         printer.print(result.explanation, since=result.since, rules=rules)

@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.text import Text
 
 from broker.cli.console import printable
-from broker.workbench.explain.client import ClientAnswer, support
+from broker.workbench.explain.client import ClientAnswer, Sent, support
 from broker.workbench.explain.explanation import Agreement, Explanation
 from broker.workbench.explain.record import Since
 from broker.workbench.explain.refusal import EarlyRefusal
@@ -34,11 +34,16 @@ def print_disagreement(found: Explanation, since: Since | None, console: Console
     return found.agreement is Agreement.DIFFERENT or (since is not None and since.contradicts)
 
 
-def print_refusal(refusal: EarlyRefusal, console: Console) -> None:
-    """Print a refusal that the policy had no part in."""
+def print_refusal(refusal: EarlyRefusal, sent: Sent, console: Console) -> None:
+    """Print a refusal that the policy had no part in, and what is known of the request."""
+    asked = ", ".join((*sent.audiences, *sent.resources)) or "its default target"
+    who = f"{sent.client or 'a client that was not established'} → {asked}"
+    scopes = " ".join(sent.scopes) or "the defaults"
     console.print(
         Text.assemble(("✗ ", "bad"), ("refused  ", "heading"), (refusal.reason.value, "bad")),
         Text(f"  in the step {refusal.step}, before the policy was asked", "quiet"),
+        Text(printable(f"  {who}, asked for {scopes}")),
+        Text(printable(f"  {sent.at}, request {sent.request_id}"), "quiet"),
         Text(f"  the client reads: {refusal.description}"),
         sep="\n",
     )

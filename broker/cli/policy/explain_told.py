@@ -16,7 +16,7 @@ from broker.workbench.explain.explanation import Explanation
 from broker.workbench.explain.policy import ExplainedPolicy, open_archive, open_policy
 from broker.workbench.explain.record import Recorded, Since, compare_with_record
 from broker.workbench.explain.refusal import EarlyRefusal
-from broker.workbench.explain.why_not import WhyNot, explain_absence
+from broker.workbench.explain.why_not import WhyNot, explain_absence, explain_early
 from broker.workbench.presented import find_refusal
 from broker.workbench.replay.past import Past
 from broker.workbench.suppose import suppose
@@ -64,13 +64,19 @@ def explain_asked(asked: Asked, place: Path, ceiling: int, scopes: Sequence[str]
         )
         refused = find_refusal(question, settings)
         if refused is not None:
-            return Told(place, sent, EarlyRefusal(refused.reason))
+            return _refused(place, sent, refused.reason, scopes)
         try:
             case = case_of(suppose(question, settings))
         except Rejected as rejected:
-            return Told(place, sent, EarlyRefusal(rejected.reason))
+            return _refused(place, sent, rejected.reason, scopes)
     with open_policy(place, ceiling=ceiling) as policy:
         return _explain_case(policy, case, place, scopes)
+
+
+def _refused(place: Path, sent: Sent, reason: Reason, scopes: Sequence[str]) -> Told:
+    refusal = EarlyRefusal(reason)
+    why_not = tuple(explain_early(refusal, scope) for scope in scopes)
+    return Told(place, sent, refusal, why_not=why_not)
 
 
 def _explain_case(policy: ExplainedPolicy, case: Case, place: Path, scopes: Sequence[str]) -> Told:
@@ -98,7 +104,7 @@ def explain_recorded(
     recorded, past = found.recorded, found.recorded.past
     if past is None:
         reason = recorded.early or Reason.SERVER_ERROR
-        return Told(places[0], _sent(recorded), EarlyRefusal(reason))
+        return _refused(places[0], _sent(recorded), reason, scopes)
     with ExitStack() as stack:
         place, policy = _choose(found, past, places, ceiling, stack)
         result = _explain_case(policy, read_case(past.document), place, scopes)

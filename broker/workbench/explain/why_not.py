@@ -20,6 +20,7 @@ from broker.workbench.explain.explanation import Explanation
 from broker.workbench.explain.fates import Cause, Fate, Outcome
 from broker.workbench.explain.observation import Supposition
 from broker.workbench.explain.policy import ExplainedPolicy
+from broker.workbench.explain.refusal import EarlyRefusal
 from broker.workbench.explain.written import find_row
 from broker.workbench.recorded import NotReplayable, read_exchange
 from broker.workbench.verdict import Verdict, verdict_of
@@ -61,6 +62,7 @@ class WhyNot:
     remedies: tuple[Remedy, ...]
     tried: int | None  # changes, alone and together; None: nothing could be tried
     forbidden: tuple[str, ...] = ()  # invariants that any yes would break
+    unasked: bool = False  # refused before the policy was asked, so nothing of it matters yet
 
     @property
     def paragraph(self) -> str:
@@ -68,6 +70,8 @@ class WhyNot:
         if self.granted:
             return f"{self.scope} is granted."
         said = f"{self.scope} is not granted: {'; '.join(self.causes)}."
+        if self.unasked:
+            return f"{said} Mend that first: the policy was not asked."
         if self.forbidden:
             broken = ", ".join(self.forbidden)
             return (
@@ -98,6 +102,12 @@ class WhyNot:
             "tried": self.tried,
             "forbidden": list(self.forbidden),
         }
+
+
+def explain_early(refusal: EarlyRefusal, scope: str) -> WhyNot:
+    """Return why a scope is not granted by a request that the policy was not asked about."""
+    cause = f"the step {refusal.step} refuses the request ({refusal.reason.value})"
+    return WhyNot(scope, granted=False, causes=(cause,), remedies=(), tried=None, unasked=True)
 
 
 def explain_absence(policy: ExplainedPolicy, explanation: Explanation, scope: str) -> WhyNot:

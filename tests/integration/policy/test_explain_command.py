@@ -87,11 +87,13 @@ def test_what_is_refused_before_the_policy_is_told_as_that(
     result = run(
         *("--client", "svc-a", "--subject", "alice", "--subject-issuer", "idp"),
         *("--target", "svc-b", "--scope", "orders.read", *words, "--config", config),
+        *("--why-not", "orders.read"),
     )
 
     assert result.exit_code == 0
     assert result.stdout.startswith(f"✗ refused  {reason}\n")
     assert "before the policy was asked" in result.stdout
+    assert f"refuses the request ({reason}). Mend that first" in flat(result)
 
 
 def test_a_policy_input_is_explained_without_a_configuration(
