@@ -18,13 +18,14 @@ from broker.audit.outcome import (
     build_counted,
     build_issued,
     build_refused,
+    build_reused,
     build_writer,
 )
 from broker.audit.proxied import build_fetched, build_hits
 from broker.domain import Attempt, Fetched, ProxyQuestion
 from broker.errors import Reason
 from broker.oauth import AuthMethod
-from tests.audit import attempt, evaluation, new_id, now, signed_token
+from tests.audit import attempt, evaluation, new_id, now, reused_token, signed_token
 
 ISSUER = "https://broker.example.com"
 VECTORS = Path(__file__).parents[3] / "vectors"
@@ -44,6 +45,11 @@ def record_of(event):
 def issued(**overrides):
     made = attempt(evaluation=evaluation(), **overrides)
     return record_of(build_issued(made, signed_token(made), issuer=ISSUER))
+
+
+def reused():
+    made = attempt(evaluation=evaluation())
+    return record_of(build_reused(made, reused_token(signed_token(made)), issuer=ISSUER))
 
 
 def refused(reason=Reason.POLICY_SCOPE_NOT_GRANTED, **overrides):
@@ -120,6 +126,7 @@ def writer(action):
 
 EVENTS = {
     "issued": issued,
+    "reused": reused,
     "refused": refused,
     "refused-unauthenticated": early,
     "introspection-refused": lambda: early() | {"kind": "introspection"},
@@ -222,6 +229,16 @@ def test_an_issued_token_stands_where_a_siem_looks():
         }
     ] == event["actor"]["authorizations"]
     assert record["scopes"] == event["unmapped"]["scopes"]
+
+
+def test_a_token_that_is_given_out_again_is_told_from_a_new_one():
+    """By the code of the event: the token is that of before, and the id is another one."""
+    record = reused()
+    event = build_ocsf(record, product_version="1.2.3")
+
+    assert ("reuse", "Success") == (event["metadata"]["event_code"], event["status"])
+    assert record["jti"] == event["authentication_token"]["uid"] != event["metadata"]["uid"]
+    assert record["id"] == event["metadata"]["uid"]
 
 
 def test_a_refusal_says_why():
