@@ -20,7 +20,7 @@ from uuid import UUID
 
 from broker.errors import ConfigurationError
 from broker.policy.activation import State, Trial, add_up
-from broker.policy.opening import open_bundle, open_candidate, open_engines
+from broker.policy.opening import open_candidate, open_engines
 from broker.policy.rollout import Candidate, Engines, Rollout
 from broker.policy.store import BundleUnknown, PolicyLedger, PolicyLedgerUnavailable, Replica
 from broker.settings import Settings
@@ -160,9 +160,9 @@ class Follower:
         archive, settings = await self._ledger.load_bundle(state.live), self._settings()
 
         def opened() -> Engines:
-            proxy = bool(settings.upstreams)
-            bundle = open_bundle(archive, settings.policy, proxy=proxy, revision=state.live)
-            return open_engines(bundle, settings.policy)
+            return open_engines(
+                archive, state.live, settings.policy, proxy=bool(settings.upstreams)
+            )
 
         return await asyncio.to_thread(opened)
 
@@ -175,11 +175,7 @@ class Follower:
             return candidate if trial is not None else None
         archive, policy = await self._ledger.load_bundle(trial.revision), self._settings().policy
 
-        def opened() -> Candidate:
-            bundle = open_bundle(archive, policy, proxy=False, revision=trial.revision)
-            return open_candidate(bundle, trial, policy)
-
-        return await asyncio.to_thread(opened)
+        return await asyncio.to_thread(open_candidate, archive, trial, policy)
 
     async def _drop(self, live: Engines | None) -> None:
         if live is not None and live is not self._rollout.live:

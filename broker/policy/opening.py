@@ -4,7 +4,6 @@ from broker.errors import ConfigurationError
 from broker.policy.activation import Mode, Trial
 from broker.policy.bundle import Bundle, read_bundle
 from broker.policy.engine import PROXY_ENTRYPOINT, PolicyUnavailable
-from broker.policy.guest import compile_module, read_metadata
 from broker.policy.rollout import Candidate, Engines
 from broker.policy.signature import load_verification
 from broker.policy.trial import Observer
@@ -12,45 +11,28 @@ from broker.policy.wasm import WasmEngine
 from broker.settings import Policy
 
 
-def open_bundle(archive: bytes, policy: Policy, *, proxy: bool, revision: str = "") -> Bundle:
+def check_bundle(archive: bytes, policy: Policy, *, proxy: bool) -> Bundle:
     """Return the bundle if it may be put in force here, as far as can be told beforehand.
 
-    It is whole, signed as ``policy`` demands, of this ``revision`` if one is named, decides about
-    the token proxy if there is to be one (``proxy``), and an empty question does not hang it.
-    Blocks for some tenths of a second. Raises ``ConfigurationError``.
+    It is whole, signed as ``policy`` demands, decides about the token proxy if there is to be one
+    (``proxy``), and an empty question does not hang it. Blocks for some tenths of a second.
+    Raises ``ConfigurationError``.
     """
-    shown = f"bundle {revision[:12]}" if revision else "the bundle"
-    bundle = read_bundle(archive, shown, load_verification(policy.verification))
-    if revision and bundle.revision != revision:
-        raise ConfigurationError(f"{shown} is not what was activated under this revision")
-    if proxy and not _decides_proxy(bundle):
-        raise ConfigurationError(
-            f"{shown} does not decide {PROXY_ENTRYPOINT}, and there are upstreams; copy"
-            " policies/broker/proxy of the stock policy into it"
-        )
-    engine = WasmEngine(bundle, deadline=policy.deadline)
-    try:
-        engine.decide(b"{}")
-    except PolicyUnavailable as unavailable:
-        raise ConfigurationError(f"{shown} does not answer an empty question: {unavailable}") from (
-            unavailable
-        )
-    finally:
-        engine.close()
+    bundle = read_bundle(archive, "the bundle", load_verification(policy.verification))
+    _open_engines(bundle, policy, "the bundle", proxy=proxy).close()
     return bundle
 
 
-def open_engines(bundle: Bundle, policy: Policy) -> Engines:
-    """Return what decides by this bundle. Raises ``ConfigurationError``."""
-    proxy = None
-    if _decides_proxy(bundle):
-        proxy = WasmEngine(bundle, deadline=policy.deadline, entrypoint=PROXY_ENTRYPOINT)
-    return Engines(WasmEngine(bundle, deadline=policy.deadline), proxy)
+def open_engines(archive: bytes, revision: str, policy: Policy, *, proxy: bool) -> Engines:
+    """Return what decides by the bundle of this revision, checked. Raises likewise."""
+    bundle = _read(archive, revision, policy)
+    return _open_engines(bundle, policy, _shown(revision), proxy=proxy)
 
 
-def open_candidate(bundle: Bundle, trial: Trial, policy: Policy) -> Candidate:
-    """Return what tries this bundle; an observer is started. Raises ``ConfigurationError``."""
-    engine = WasmEngine(bundle, deadline=policy.deadline)
+def open_candidate(archive: bytes, trial: Trial, policy: Policy) -> Candidate:
+    """Return what tries this bundle, checked; an observer is started. Raises likewise."""
+    bundle = _read(archive, trial.revision, policy)
+    engine = _open(bundle, policy, _shown(trial.revision))
     if trial.mode is Mode.CANARY:
         return Candidate(trial, canary=engine)
     observer = Observer(engine)
@@ -58,5 +40,45 @@ def open_candidate(bundle: Bundle, trial: Trial, policy: Policy) -> Candidate:
     return Candidate(trial, observer=observer)
 
 
-def _decides_proxy(bundle: Bundle) -> bool:
-    return PROXY_ENTRYPOINT in read_metadata(compile_module(bundle.wasm))[0]
+def _read(archive: bytes, revision: str, policy: Policy) -> Bundle:
+    shown = _shown(revision)
+    bundle = read_bundle(archive, shown, load_verification(policy.verification))
+    if bundle.revision != revision:
+        raise ConfigurationError(f"{shown} is not what was activated under this revision")
+    return bundle
+
+
+def _open_engines(bundle: Bundle, policy: Policy, shown: str, *, proxy: bool) -> Engines:
+    # The names of what it decides stand in the module as they are; to compile it takes longer.
+    if PROXY_ENTRYPOINT.encode() not in bundle.wasm:
+        if proxy:
+            raise ConfigurationError(
+                f"{shown} does not decide {PROXY_ENTRYPOINT}, and there are upstreams; copy"
+                " policies/broker/proxy of the stock policy into it"
+            )
+        return Engines(_open(bundle, policy, shown), None)
+    engine = _open(bundle, policy, shown)
+    try:
+        return Engines(
+            engine, WasmEngine(bundle, deadline=policy.deadline, entrypoint=PROXY_ENTRYPOINT)
+        )
+    except BaseException:
+        engine.close()
+        raise
+
+
+def _open(bundle: Bundle, policy: Policy, shown: str) -> WasmEngine:
+    """Return an engine that has answered an empty question."""
+    engine = WasmEngine(bundle, deadline=policy.deadline)
+    try:
+        engine.probe()
+    except PolicyUnavailable as unavailable:
+        engine.close()
+        raise ConfigurationError(
+            f"{shown} does not answer an empty question: {unavailable}"
+        ) from unavailable
+    return engine
+
+
+def _shown(revision: str) -> str:
+    return f"bundle {revision[:12]}"

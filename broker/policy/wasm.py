@@ -68,7 +68,8 @@ class WasmEngine:
             raise ConfigurationError(
                 f"policy.path: the policy cannot be loaded ({error})"
             ) from None
-        self._watchdog = Watchdog(self._module.engine, deadline.total_seconds())
+        self._deadline = deadline.total_seconds()
+        self._watchdog = Watchdog(self._module.engine, self._deadline)
         self._armed = -1
         self._closed = False
 
@@ -92,6 +93,19 @@ class WasmEngine:
     def decide(self, input: bytes) -> Evaluation:  # noqa: A002 — the word of OPA
         """Return the same to who is no coroutine."""
         return Evaluation(self._revision, input, self._decide(input))
+
+    def probe(self) -> None:
+        """Return if an empty question is answered, whatever the answer; another thread may go on.
+
+        Raises ``PolicyUnavailable``.
+        """
+        try:
+            self.decide(b"{}")
+        finally:
+            # What it counts is the time of this thread, which need not be the one that decides.
+            self._watchdog.stop()
+            self._watchdog = Watchdog(self._module.engine, self._deadline)
+            self._armed = -1
 
     async def aclose(self) -> None:
         """Stop the watchdog and give the memory back. Whoever asks afterwards is refused."""

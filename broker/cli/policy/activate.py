@@ -24,7 +24,7 @@ from broker.policy.activate import activate as activate_policy
 from broker.policy.activation import MAX_CLIENTS, Activation, Mode, Share
 from broker.policy.archive import MAX_ARCHIVE
 from broker.policy.bundle import build_bundle, render_archive
-from broker.policy.opening import open_bundle
+from broker.policy.opening import check_bundle
 from broker.policy.store import BundleUnknown, PolicyLedger
 from broker.settings import Settings, load_settings
 
@@ -83,7 +83,7 @@ def activate(
 
     async def wanted(ledger: PolicyLedger, record: Record) -> Activation:
         archive = await _find(ledger, what) if given is None else given
-        bundle = open_bundle(archive, settings.policy, proxy=bool(settings.upstreams))
+        bundle = check_bundle(archive, settings.policy, proxy=bool(settings.upstreams))
         return await activate_policy(
             ledger,
             record,

@@ -178,3 +178,16 @@ def test_data_beyond_the_bound_is_refused_when_it_is_loaded(hostile):
 
     with pytest.raises(ConfigurationError, match="cannot be loaded"):
         WasmEngine(Bundle(hostile.revision, hostile.wasm, data, {}))
+
+
+@pytest.mark.row("ATK-POL-01")
+async def test_an_engine_that_was_tried_in_another_thread_is_still_watched(hostile):
+    """Attack: the watch counts the time of a thread that has ended, and a loop goes on for good."""
+    engine = WasmEngine(hostile, deadline=timedelta(milliseconds=50))
+    await asyncio.to_thread(engine.probe)
+    try:
+        with pytest.raises(PolicyUnavailable, match="late"):
+            await engine.evaluate(b'{"do": "spin", "n": 100000}')
+        assert {"allow": True} == (await engine.evaluate(b'{"do": "allow"}')).output
+    finally:
+        await engine.aclose()
