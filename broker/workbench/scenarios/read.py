@@ -41,11 +41,10 @@ def find_scenario_files(places: Iterable[Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for place in places:
         if place.is_dir():
-            inside = (path for path in place.rglob(f"*{SUFFIX}") if path.is_file())
-            hidden = {path for path in inside if _is_hidden(path, place)}
-            for path in sorted(place.rglob(f"*{SUFFIX}")):
-                if path.is_file() and path not in hidden:
-                    found.setdefault(path)
+            inside = sorted(place.rglob(f"*{SUFFIX}"))
+            found |= dict.fromkeys(
+                path for path in inside if path.is_file() and not _is_hidden(path, place)
+            )
         elif place.is_file():
             found.setdefault(place)
         else:

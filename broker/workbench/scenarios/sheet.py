@@ -6,6 +6,7 @@ page. A list may be written as one text: ``holds: orders.read orders.write``.
 
 import re
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
@@ -33,7 +34,8 @@ def _split(value: object) -> object:
 
 def _split_items(value: object) -> object:
     if isinstance(value, str):
-        value = [item.strip() for item in value.split(",") if item.strip()]
+        found = _ITEM.findall(value.replace(",", " "))
+        return tuple(f"{scope} from {source}" if source else scope for scope, source in found)
     if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
         if all(_ITEM.fullmatch(item) for item in value):
             return tuple(value)
@@ -53,17 +55,12 @@ def _parse_time(value: object) -> object:
     return read if read.tzinfo is not None else read.replace(tzinfo=UTC)
 
 
-def _known_reason(value: str) -> str:
-    if value not in {each.value for each in Reason}:
-        raise ValueError(_nearest_reason(value))
-    return value
-
-
-def _nearest_reason(value: str) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415 — only where somebody misspelt one
-
-    close = get_close_matches(value, [each.value for each in Reason], n=1)
-    return f"is no reason; write {close[0]}" if close else "is no reason; see the list of errors"
+def _known_reason(value: object) -> object:
+    reasons = [each.value for each in Reason]
+    if not isinstance(value, str) or value in reasons:
+        return value
+    close = get_close_matches(value, reasons, n=1)
+    raise ValueError(f"is no reason; write {close[0]}" if close else "is no reason of the errors")
 
 
 Words = Annotated[
@@ -85,7 +82,7 @@ Moment = Annotated[datetime, BeforeValidator(_parse_time), WithJsonSchema({"type
 Kind = Literal["access_token", "id_token", "jwt"]
 Why = Annotated[
     str,
-    BeforeValidator(lambda value: _known_reason(value) if isinstance(value, str) else value),
+    BeforeValidator(_known_reason),
     WithJsonSchema({"enum": [each.value for each in Reason]}),
 ]
 

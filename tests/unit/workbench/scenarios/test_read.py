@@ -73,6 +73,23 @@ def test_a_row_is_the_same_in_one_line(tmp_path: Path) -> None:
     assert NOON == second.steps[0].request.at
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "[a, b from c, d]",
+        "a, b from c, d",
+        "a b from c d",
+        "[a, b  from   c, d]",
+    ],
+)
+def test_sources_are_read_however_scopes_are_listed(tmp_path: Path, written: str) -> None:
+    """A list or one text, with commas or without."""
+    then = written if written.startswith("[") else f'"{written}"'
+    (one,) = read(tmp_path, f"rows:\n  - {{asks: a, then: {{granted: {then}}}}}\n").scenarios
+
+    assert {"a": None, "b": "c", "d": None} == one.steps[0].then.granted
+
+
 def test_an_actor_token_is_the_client_s_own_unless_it_says_otherwise(tmp_path: Path) -> None:
     """What is usual need not be written."""
     file = read(
