@@ -181,6 +181,11 @@ def _lines(step: Step, asked: str) -> Iterator[Text]:
         yield scopes
     for one in record.get("derived") or ():
         yield Text(f"{printable(one['scope'])} follows from {printable(one['from'])}", "quiet")
+    obligations = record.get("obligations")
+    if obligations:
+        yield Text(
+            f"the policy obliges to: {printable(', '.join(map(str, obligations)))}", "warning"
+        )
     revision = (record.get("policy") or {}).get("revision")
     if revision:
         yield Text(f"policy {short_revision(revision)}", "quiet")

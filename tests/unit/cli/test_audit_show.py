@@ -1,4 +1,4 @@
-"""``broker audit show`` of a token that is given out again very often."""
+"""``broker audit show``: a token that is given out again very often, and one that obliges."""
 
 from broker.cli.audit.show import print_transaction
 from tests.transactions import made, transaction
@@ -30,3 +30,12 @@ def test_very_many_are_counted():
     assert "t14" in text
     assert "← asked for" in text
     assert "t13" not in text
+
+
+def test_what_the_policy_obliges_to_is_shown():
+    """Beside the token that it is about, and beside no other."""
+    row, record = made(1, jti="t1")
+    found = transaction((row, record | {"obligations": ["alert"]}), made(2, jti="t2"))
+    text = printed(lambda console: print_transaction(found, console, "t1"), 120)
+
+    assert 1 == text.count("the policy obliges to: alert")
