@@ -41,6 +41,13 @@ async def test_a_refusal_says_its_reasons_and_what_they_mean(visitor, told):
     assert "and the one that was issued" not in text
 
 
+async def test_a_row_names_the_command_that_explains_it(visitor, told):
+    """To be copied into a terminal: the page itself evaluates nothing."""
+    text = text_of(await visitor.get(f"/rows/{told.first}"))
+
+    assert f"broker policy explain {told.first}" in text
+
+
 async def test_a_row_leads_down_to_what_was_made_of_it(visitor, told):
     """One hop further, refused or not."""
     page = await visitor.get(f"/rows/{told.first}")

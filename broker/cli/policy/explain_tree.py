@@ -172,7 +172,9 @@ class TreePrinter:
         return line.append(f"  {printable(rule.stopped_text)}", "quiet")
 
     def _at(self, place: Place | None) -> Text:
-        return Text("" if place is None else f"  {self._folder / place.file}:{place.line}", "link")
+        if place is None:
+            return Text()
+        return Text(printable(f"  {self._folder / place.file}:{place.line}"), "link")
 
 
 def _head(found: Explanation) -> Text:

@@ -56,10 +56,14 @@ class Observer:
         self._root = root
 
     def observe(self, input: Mapping[str, Any]) -> Observation:  # noqa: A002 — the word of OPA
-        """Return what the policy does with an input. Raises ``ConfigurationError``."""
-        decided = self._run(input, _DECISION, "--coverage")
+        """Return what the policy does with an input; what it fails by is an answer as well."""
+        try:
+            decided = self._run(input, _DECISION, "--coverage")
+        except ConfigurationError as error:  # it ended none too soon: it had no end
+            return Observation(None, error=str(error))
         if "errors" in decided:
             return Observation(None, error=self._error(decided))
+        # Of packages that nothing depends on some may fail; then the decision is all there is.
         documents = _mapping(_value(self._run(input, _DOCUMENTS)))
         files = _mapping(_mapping(decided.get("coverage")).get("files"))
         return Observation(

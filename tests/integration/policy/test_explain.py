@@ -332,6 +332,25 @@ def test_a_policy_that_fails_is_told_with_file_and_line(edited: Path) -> None:
     assert "mode.rego:" in found.error
 
 
+def test_a_policy_without_an_end_is_told_as_that(
+    edited: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine ends it in time, and so does whoever looks into it."""
+    monkeypatch.setattr("broker.workbench.explain.observation._DEADLINE", 0.5)
+    endless = (
+        "some one in numbers.range(1, 9000); some two in numbers.range(1, 9000); one * two < 0"
+    )
+    edit(
+        edited, "exchange/mode/mode.rego", "agreed := mode if {", f"agreed := mode if {{\n{endless}"
+    )
+    with open_policy(edited, ceiling=CEILING) as policy:
+        found = explained(policy)
+
+    assert found.verdict.fault is Fault.FAILED
+    assert found.agreement is Agreement.SAME
+    assert "took longer" in found.error
+
+
 def test_two_evaluations_that_differ_are_told(
     policy: ExplainedPolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
