@@ -45,6 +45,8 @@ decision := object.union(
 # `allow` has a default, so `not` can't be fooled by a missing member here.
 decision := {"allow": false, "reasons": reasons} if not allow
 
+# METADATA
+# description: Every concern says yes in so many words, and nobody says no.
 default allow := false
 
 allow if {
@@ -60,6 +62,8 @@ allow if {
 	count(deny) == 0
 }
 
+# METADATA
+# description: Why not, of every concern and of every rule of one's own.
 deny contains code if some code in grants.deny
 
 deny contains code if some code in issuers.deny
@@ -122,6 +126,8 @@ reasons := array.concat(ranked, sort(deny - _ranks)) if count(deny) > 0
 
 reasons := ["policy.denied"] if count(deny) == 0
 
+# METADATA
+# description: The stock reasons, in the order in which they help.
 ranked := [code | some code in _precedence; code in deny]
 
 _ranks := {code | some code in _precedence}

@@ -16,6 +16,8 @@ decision := {"allow": true, "reasons": []} if allow
 # `allow` has a default, so `not` can't be fooled by a missing member here.
 decision := {"allow": false, "reasons": reasons} if not allow
 
+# METADATA
+# description: The upstream knows client and parameters, and nobody says no.
 default allow := false
 
 allow if {
@@ -26,12 +28,16 @@ allow if {
 }
 
 # is_string, so that no client is any client only where there is one.
+# METADATA
+# description: The upstream names this client, or any.
 client_allowed if {
 	is_string(input.client.id)
 	some client in input.upstream.clients
 	client in {"*", input.client.id}
 }
 
+# METADATA
+# description: The upstream names every parameter that was sent.
 parameters_allowed if {
 	every name, _ in input.request.parameters {
 		name in input.upstream.parameters
@@ -67,7 +73,8 @@ deny contains "proxy.denied" if {
 
 _own_denials := [denial | denial := data.broker.proxy_rules[_].deny]
 
-# Never empty, for a refusal without a reason is malformed.
+# METADATA
+# description: Every reason. Never empty, for a refusal without a reason is malformed.
 reasons := sort(deny) if count(deny) > 0
 
 reasons := ["proxy.denied"] if count(deny) == 0

@@ -1,5 +1,6 @@
 """Schemas, Rego and Python: three descriptions of one input and one decision, kept the same."""
 
+import itertools
 import json
 import re
 from functools import cache
@@ -215,6 +216,30 @@ def test_no_rule_knows_a_clock_a_network_or_chance():
     forbidden = re.compile(rf"\b({asks})")
 
     assert [] == [name for name, text in rego().items() if forbidden.search(text)]
+
+
+def test_every_public_rule_says_what_it_is():
+    """Style §7: METADATA on public rules, which is what a reader and an explanation go by."""
+    silent = [
+        f"{name}:{number}"
+        for name, text in rego().items()
+        for number in _undescribed(text.splitlines())
+    ]
+
+    assert [] == silent
+
+
+def _undescribed(lines):
+    """Yield where public rules begin that nothing is said of, the first time."""
+    seen = {"package", "import"}
+    for number, line in enumerate(lines):
+        head = re.match(r"(?:default )?([a-z]\w*)\b", line)
+        if head is None or head[1] in seen:
+            continue
+        seen.add(head[1])
+        above = list(itertools.takewhile(lambda each: each[:1] == "#", reversed(lines[:number])))
+        if not any(each.startswith("# description:") for each in above):
+            yield number + 1
 
 
 def test_every_rule_has_its_test_beside_it():

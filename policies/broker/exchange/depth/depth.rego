@@ -24,6 +24,8 @@ _bounds := array.concat(
 
 # A rule, not a function: `not f(input.x)` is undefined when input.x is, and then nothing denies.
 # is_number, because null sorts before every number: null <= 3 is true.
+# METADATA
+# description: This exchange is not one too many.
 within if {
 	is_number(input.delegation.depth)
 	input.delegation.depth <= bound

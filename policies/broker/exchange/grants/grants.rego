@@ -12,6 +12,8 @@ package broker.exchange.grants
 #   unless there is a grant for every one of them, so nothing is judged by a part of the request.
 rows := _found if complete
 
+# METADATA
+# description: The client has a grant for every requested target.
 complete if {
 	# An object would be counted and walked like a list.
 	is_array(input.request.targets)

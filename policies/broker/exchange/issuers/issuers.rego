@@ -8,6 +8,8 @@ package broker.exchange.issuers
 import data.broker.exchange.grants
 
 # is_string, so that a subject without issuer is nobody's, also where any issuer will do.
+# METADATA
+# description: Every grant is for subjects of this origin.
 allowed if {
 	is_string(input.subject.issuer)
 	every row in grants.rows {

@@ -8,16 +8,18 @@ package broker.exchange.loop
 import data.broker.exchange.grants
 import data.broker.exchange.mode
 
-default reentry := false
-
 # METADATA
 # description: Every grant allows it, in so many words.
+default reentry := false
+
 reentry if {
 	every row in grants.rows {
 		row.grant.reentry == true
 	}
 }
 
+# METADATA
+# description: Nobody acts who had acted before, or every grant allows that, or nobody new acts.
 absent if input.delegation.reenters == false
 
 absent if reentry

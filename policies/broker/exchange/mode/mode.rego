@@ -7,6 +7,8 @@ package broker.exchange.mode
 
 import data.broker.exchange.grants
 
+# METADATA
+# description: What every grant says, if they say the same.
 agreed := mode if {
 	count(_modes) == 1
 	some mode in _modes
@@ -15,6 +17,8 @@ agreed := mode if {
 
 _modes := {object.get(row.grant, "mode", "delegation") | some row in grants.rows}
 
+# METADATA
+# description: The token will name a new actor, or no actor token would be lost.
 allowed if agreed == "delegation"
 
 allowed if {

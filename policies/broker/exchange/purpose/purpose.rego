@@ -21,6 +21,8 @@ accepted := null if {
 	not _asked
 }
 
+# METADATA
+# description: No grant asks why, or what the request says is in the list of every one that does.
 allowed if {
 	grants.complete
 	not _asked
