@@ -10,6 +10,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from broker.cli.policy import app
+from broker.policy.bundle import Bundle, render_archive
 from tests.configuration import document
 from tests.integration.policy.inputs import policy_input
 from tests.jwts import IDP
@@ -39,10 +40,12 @@ def flat(result: Result) -> str:
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory, policy_folder: Path) -> Path:
-    """A configuration that names the stock policy; of it only the parties are read."""
-    path = tmp_path_factory.mktemp("config") / "broker.yaml"
-    path.write_text(yaml.safe_dump(document(policy={"path": str(policy_folder)})))
+def config(tmp_path_factory: pytest.TempPathFactory, bundle: Bundle) -> Path:
+    """A configuration that names the stock policy, built; of it only the parties are read."""
+    folder = tmp_path_factory.mktemp("config")
+    (folder / "bundle.tar.gz").write_bytes(render_archive(bundle, "wasm"))
+    path = folder / "broker.yaml"
+    path.write_text(yaml.safe_dump(document(policy={"path": "bundle.tar.gz"})))
     return path
 
 
