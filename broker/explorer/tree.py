@@ -43,10 +43,20 @@ def draw_tree(
     How many rows are drawn is bounded: a card counts those that are not, and leads to them.
     """
     roots = choose(transaction, current=current, given=given or {}, zone=zone, height=height_of)
+    total, refused = count(transaction.steps)
+    return draw_places(
+        roots,
+        title="Who exchanged what for what",
+        desc=f"{total} rows, {refused} refused; right of each token what it was exchanged for."
+        f" Times are in {zone}.",
+    )
+
+
+def draw_places(roots: Sequence[Place], *, title: str, desc: str) -> Markup:
+    """Return cards from left to right, each with lines to those that came of it."""
     height = lay_out(roots, gap=GAP) + 2 * _MARGIN
     places = list(walk(roots))
     columns = 1 + max((place.column for place in places), default=0)
-    total, refused = count(transaction.steps)
     return Markup(
         '<svg xmlns="http://www.w3.org/2000/svg" class="tree" role="group"'
         ' aria-labelledby="tree-title tree-desc"'
@@ -56,9 +66,8 @@ def draw_tree(
     ).format(
         width=columns * (WIDTH + BETWEEN) - BETWEEN + 2 * _MARGIN,
         height=round(height),
-        title="Who exchanged what for what",
-        desc=f"{total} rows, {refused} refused; right of each token what it was exchanged for."
-        f" Times are in {zone}.",
+        title=title,
+        desc=desc,
         edges=Markup("").join(_edge(place, below) for place in places for below in place.boxes),
         cards=Markup("").join(_card(place) for place in places),
     )

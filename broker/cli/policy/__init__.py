@@ -8,6 +8,7 @@ from broker.cli.policy.check import CHECK_HELP, check
 from broker.cli.policy.explain import EXPLAIN_HELP, explain
 from broker.cli.policy.init import INIT_HELP, init
 from broker.cli.policy.matrix import MATRIX_HELP, matrix
+from broker.cli.policy.reach import REACH_HELP, reach
 from broker.cli.policy.replay import REPLAY_HELP, replay
 from broker.cli.policy.status import STATUS_HELP, status
 from broker.cli.policy.test import TEST_HELP, run_tests
@@ -25,6 +26,7 @@ app.command("test", epilog=TEST_HELP)(run_tests)
 app.command("check", epilog=CHECK_HELP)(check)
 app.command("explain", epilog=EXPLAIN_HELP)(explain)
 app.command("matrix", epilog=MATRIX_HELP)(matrix)
+app.command("reach", epilog=REACH_HELP)(reach)
 app.command("replay", epilog=REPLAY_HELP)(replay)
 app.command("activate", epilog=ACTIVATE_HELP)(activate)
 app.command("rollback", epilog=ROLLBACK_HELP)(rollback)

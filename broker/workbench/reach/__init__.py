@@ -1,0 +1,1 @@
+"""What can be had from here in a few exchanges: each token becomes the subject of the next one."""
