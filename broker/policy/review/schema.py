@@ -7,7 +7,9 @@ itself. It is ``opa`` that knows JSON Schema; the same that checks the rules.
 import json
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -23,18 +25,34 @@ from broker.settings.problems import render_path
 
 _NAMED: Final = re.compile(rb"^#\s*yaml-language-server:\s*\$schema=(\S+)\s*$", re.MULTILINE)
 _OF_ITS_OWN: Final = "broker/grants/"  # whose form is said in better words
+_UNKNOWN: Final = re.compile(r"Additional property (.+) is not allowed", re.DOTALL)
 _MOST: Final = 20  # of one file
-_QUERY: Final = "json.match_schema(input.data, input.schema)"
+_QUERY: Final = (
+    '{sprintf("%d", [n]): said | some n, one in input.files;'
+    " said := json.match_schema(one.data, one.schema)}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A file that names a schema."""
+
+    file: PurePosixPath
+    data: object
+    named: str
+    schema: Mapping[str, Any]
 
 
 def review_data(opa: Path, snapshot: Snapshot, marks: Marks, folder: Path) -> Iterator[Flaw]:
     """Yield what the schemas refuse. Raises ``ConfigurationError`` if ``opa`` cannot be run."""
+    held: list[_Held] = []
     for name, text in snapshot.items():
         named = _NAMED.search(text)
         file = PurePosixPath(name)
         if file.name not in DATA_FILES or named is None or name.startswith(_OF_ITS_OWN):
             continue
-        schema = _load_schema(folder, file, named[1].decode(errors="replace"))
+        spelt = named[1].decode(errors="replace")
+        schema = _load_schema(folder, file, spelt)
         if schema is None:
             line = text.count(b"\n", 0, named.start()) + 1
             yield fault(
@@ -44,21 +62,18 @@ def review_data(opa: Path, snapshot: Snapshot, marks: Marks, folder: Path) -> It
                 "write its path from this file, like ../../schemas/parameters.json",
             )
             continue
-        try:
+        with suppress(yaml.YAMLError, RecursionError):  # of which opa has said the same
             data = yaml.load(text, Loader=LOADER)  # noqa: S506 — LOADER is a safe one
-            asked = orjson.dumps({"data": data, "schema": schema})
-        except (yaml.YAMLError, UnicodeDecodeError, TypeError, RecursionError):
-            continue  # what is no JSON, opa has refused
-        if data is None:
-            continue  # comments alone
-        prefix = file.parent.parts
-        for path, said in _ask(opa, asked, data, folder):
-            yield fault(
-                marks.find((*prefix, *path)),
-                f"{'.'.join(prefix[1:])} {render_path(path) if path else ''}".strip(),
-                said,
-                f"mend it: {named[1].decode(errors='replace')} says what may stand there",
-            )
+            if data is not None:  # comments alone
+                held.append(_Held(file, data, spelt, schema))
+    for one, path, said in _ask(opa, held, folder) if held else ():
+        prefix = one.file.parent.parts
+        yield fault(
+            marks.find((*prefix, *path)),
+            f"{'.'.join(prefix[1:])} {render_path(path) if path else ''}".strip(),
+            said,
+            f"mend it: {one.named} says what may stand there",
+        )
 
 
 def _load_schema(folder: Path, file: PurePosixPath, named: str) -> Mapping[str, Any] | None:
@@ -74,22 +89,33 @@ def _load_schema(folder: Path, file: PurePosixPath, named: str) -> Mapping[str, 
     return found if isinstance(found, dict) else None
 
 
-def _ask(opa: Path, asked: bytes, data: object, folder: Path) -> Iterator[tuple[MemberPath, str]]:
+def _ask(opa: Path, held: Sequence[_Held], folder: Path) -> Iterator[tuple[_Held, MemberPath, str]]:
+    """Yield what is refused, of which file, where in it, and in which words."""
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        file.write(asked)
+        # As text: YAML has dates, and keys that are none.
+        asked = [{"data": one.data, "schema": one.schema} for one in held]
+        file.write(json.dumps({"files": asked}, default=str, skipkeys=True).encode())
         file.flush()
         ended = run_opa(
             opa, ["eval", "--format", "json", "--input", file.name, _QUERY], folder=folder
         )
     try:
-        _, errors = json.loads(ended.stdout)["result"][0]["expressions"][0]["value"]
+        said = json.loads(ended.stdout)["result"][0]["expressions"][0]["value"]
     except (ValueError, LookupError, TypeError):
-        yield (), "cannot be held against its schema; the schema may be wrong"
-        return
-    for error in errors[:_MOST]:
-        field = str(error.get("field", ""))
-        said = str(error.get("desc", "is not what the schema says")).removeprefix(f"{field} ")
-        yield _member(data, field), said[:1].lower() + said[1:]
+        said = {}
+    for number, one in enumerate(held):
+        if str(number) not in said:
+            yield one, (), "cannot be held against its schema; the schema may be wrong"
+            continue
+        for error in said[str(number)][1][:_MOST]:
+            field = str(error.get("field", ""))
+            text = str(error.get("desc", "is not what the schema says")).removeprefix(f"{field} ")
+            path = _member(one.data, field)
+            unknown = _UNKNOWN.fullmatch(text)
+            if unknown is not None:
+                yield one, (*path, unknown[1]), "is not a known member"
+            else:
+                yield one, path, text[:1].lower() + text[1:]
 
 
 def _member(data: object, field: str) -> MemberPath:

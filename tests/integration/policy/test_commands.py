@@ -223,6 +223,13 @@ def test_check_judges_a_built_bundle(bundle: Bundle, policy_folder: Path, tmp_pa
             id="claim-that-no-policy-sees",
         ),
         pytest.param(
+            "broker/parameters/data.yaml",
+            f"{PARAMETERS}step_up: {{a: {{amrr: [hwk]}}}}\n",
+            "parameters step_up.a.amrr",
+            "bad",
+            id="parameter-misspelt",
+        ),
+        pytest.param(
             "broker/mine/data.yaml",
             "# yaml-language-server: $schema=../../../outside.json\na: 1\n",
             "schema of broker/mine/data.yaml",
