@@ -31,6 +31,7 @@ class Dev:
         self.folder = folder
         self.broker = document["issuer"]
         self.idp = document["issuers"][0]["issuer"]
+        self.admin = document["admin"]["port"]
 
     def here(self, text: str) -> str:
         """What a page says, with the ports and paths of this run."""

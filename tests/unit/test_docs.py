@@ -52,7 +52,7 @@ PREFIXES = {reason.partition(".")[0] for reason in Reason}
 # Words with a capital inside that are not ours.
 FOREIGN = {"OpenTelemetry", "PostgreSQL", "WebAssembly", "BaseHTTPMiddleware", "MetaData"}
 # Members of audit records that look like reasons, and actions of theirs.
-MEMBERS = {"client.id", "policy.revision", "policy.decision_id"}
+MEMBERS = {"client.id", "policy.revision", "policy.decision_id", "policy.input_version"}
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -193,11 +193,11 @@ def _classes() -> frozenset[str]:
 
 @cache
 def _actions() -> frozenset[str]:
-    """Return what is done to the trail, as rows of it say."""
+    """Return what is done to the trail and the policy, as rows say."""
     return frozenset(
         action
         for path in ROOT.glob("broker/**/*.py")
-        for action in re.findall(r'"(audit\.[a-z-]+)"', path.read_text("utf-8"))
+        for action in re.findall(r'"((?:audit|policy)\.[a-z-]+)"', path.read_text("utf-8"))
     )
 
 
