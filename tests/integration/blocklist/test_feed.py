@@ -61,6 +61,21 @@ async def test_a_connection_that_is_lost_is_made_again(start, fresh):
         await process.until("one")
 
 
+async def test_a_read_that_finds_nothing_new_leaves_the_very_snapshot(start):
+    """By it issued tokens are given out again: another one says that something was revoked."""
+    process = start()
+    await process.blocklist.refresh()
+    empty = process.blocklist.current
+    await process.blocklist.refresh()
+    assert empty is process.blocklist.current
+
+    await process.revoke("one")
+    await process.blocklist.refresh()
+    one = process.blocklist.current
+    await process.blocklist.refresh()
+    assert empty is not one is process.blocklist.current
+
+
 async def test_before_the_first_load_nothing_is_known(start):
     """Not ready, and a refusal: an empty snapshot would accept everything."""
     process = start()
