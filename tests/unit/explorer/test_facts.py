@@ -46,3 +46,13 @@ def test_an_alert_shows_its_rule_and_its_numbers():
 def test_details_are_shown_as_they_are(record, facts):
     """Of an alert that nobody of ours wrote, too."""
     assert facts == list(decision_facts(record, {}))
+
+
+def test_a_row_says_which_token_was_given_out_again():
+    """A new token's row does not: its id is the token's."""
+    record = {"kind": "exchange", "jti": "the-token", "lifetime": 60}
+
+    assert [("Lifetime", "60 s")] == list(decision_facts(record, {}))
+    assert [("Lifetime", "60 s"), ("Given out again", "the-token")] == list(
+        decision_facts(record | {"action": "reuse"}, {})
+    )
