@@ -41,7 +41,9 @@ EXPLAIN_HELP: Final = (
     " contradict each other; **2** it could not be explained.\n\n"
     "Example: `broker policy explain --client checkout --target inventory"
     " --scope inventory.write --subject alice --subject-issuer idp --subject-scope inventory.read"
-    " --why-not inventory.write --config broker.yaml`"
+    " --why-not inventory.write --config broker.yaml`\n\n"
+    "Example: `broker policy explain --request-id 019a2b3c-4d5e-7f60-8a9b-0c1d2e3f4a5b"
+    " --config broker.yaml`"
 )
 _CONTRADICTION: Final = 1
 _CEILING: Final = 8  # where no configuration says it

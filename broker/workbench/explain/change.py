@@ -43,6 +43,7 @@ class Change:
     text: str  # as an order
     make: Make = field(repr=False, compare=False)
     place: Place | None = None
+    needed: bool = False  # without it the floor grants the scope to nobody
 
     def render(self) -> dict[str, Any]:
         """Return it as JSON has it."""
@@ -95,7 +96,7 @@ def _of_client(wish: _Wish) -> Iterator[Change]:
     if wish.scope not in asked:
         text = f"ask for {wish.scope}"
         make = _edit("request", "scopes", lambda before: _with(before, wish.scope))
-        yield Change(Who.CLIENT, text, make)
+        yield Change(Who.CLIENT, text, make, needed=True)
     wrong = [fate.scope for fate in wish.explanation.scopes if _is_in_the_way(fate, wish)]
     if wrong:
         text = f"do not ask for {', '.join(wrong)} in the same request"
@@ -220,7 +221,7 @@ def _of_targets(wish: _Wish) -> Iterator[Change]:
                 {**target, "scopes": _with(target["scopes"], wish.scope)} for target in targets
             ],
         )
-        yield Change(Who.TARGET, text, make)
+        yield Change(Who.TARGET, text, make, needed=True)
 
 
 def _of_rules(wish: _Wish) -> Iterator[Change]:

@@ -25,9 +25,9 @@ from broker.workbench.explain.written import find_row
 from broker.workbench.recorded import NotReplayable, read_exchange
 from broker.workbench.verdict import Verdict, verdict_of
 
-_MOST_CHANGES: Final = 3  # in one remedy
+_MOST_MORE: Final = 3  # changes in one remedy, besides those that are needed anyway
 _MOST_TRIED: Final = 1500
-_SHOWN: Final = 6
+_SHOWN: Final = 3  # remedies, the ones with least effort
 _ORDER: Final = {who: number for number, who in enumerate(Who)}
 
 
@@ -84,7 +84,7 @@ class WhyNot:
             )
         if not self.remedies:
             return (
-                f"{said} None of the {self.tried} changes that were tried, alone or together, would"
+                f"{said} Of {self.tried} changes that were tried, alone and together, none would"
                 " grant it: look at the rules that refuse."
             )
         first, *others = ["; and ".join(one.text for one in each.changes) for each in self.remedies]
@@ -159,11 +159,20 @@ def _try(
         return (), None
     tried = 0
     remedies: list[Remedy] = []
-    for size in range(1, _MOST_CHANGES + 1):
+    needed = [each for each in changes if each.needed]
+    for more in range(_MOST_MORE + 1):
         # Once something is found, only what takes no derivation is looked for: that makes a right
         # out of another one, and is no small thing however short it is.
-        open_ones = [each for each in changes if not (remedies and each.who is Who.DERIVATION)]
-        together = [*combinations(open_ones, size)][: _MOST_TRIED - tried]
+        open_ones = [
+            each
+            for each in changes
+            if not each.needed and not (remedies and each.who is Who.DERIVATION)
+        ]
+        together = [
+            tuple(sorted((*needed, *chosen), key=changes.index))
+            for chosen in combinations(open_ones, more)
+            if needed or chosen
+        ][: _MOST_TRIED - tried]
         cases = [_make(Supposition(explanation.case.input), each) for each in together]
         decisions = policy.observer.suppose(explanation.case.client, cases)
         tried += len(cases)
