@@ -12,6 +12,7 @@ from broker.cli.console import printable
 from broker.cli.token_request import Answer
 from broker.cli.unverified import UnverifiedToken, decode_unverified
 
+_AGAIN: Final = "the server cannot answer now: try again in"
 # What the caller can do about each code. RFC 6749 §5.2, RFC 8693 §2.2.2.
 _REMEDIES: Final = {
     "invalid_client": "check --client-id and its secret or key, and which --auth-method"
@@ -27,7 +28,7 @@ _REMEDIES: Final = {
     "invalid_request": "look at the subject token above: its type, issuer, audience and expiry"
     " decide whether this client may present it",
     "invalid_grant": "look at the subject token above: the server does not accept it",
-    "temporarily_unavailable": "the server cannot answer now: try again in a moment",
+    "temporarily_unavailable": f"{_AGAIN} a moment",
     "server_error": "the failure is the server's: ask its operator, with the request id",
 }
 
@@ -80,11 +81,17 @@ def print_refusal(subject: UnverifiedToken, answer: Answer, console: Console) ->
         console.print(f"  {printable(str(description))}", markup=False)
     if uri := body.get("error_uri"):
         console.print(f"  {printable(str(uri))}", markup=False, soft_wrap=True)
-    if remedy := _REMEDIES.get(error):
+    remedy = render_pause(answer) if answer.is_busy else _REMEDIES.get(error)
+    if remedy:
         console.print(Padding(Text(f"→ {remedy}"), (0, 0, 0, 2)))
     if answer.request_id:
         console.print(f"  request id {printable(answer.request_id)}", style="quiet", markup=False)
     console.print()
+
+
+def render_pause(answer: Answer) -> str:
+    """Return when a server that is busy can be asked again."""
+    return f"{_AGAIN} {answer.retry_after:.0f} s" if answer.retry_after else f"{_AGAIN} a moment"
 
 
 def print_json(subject: UnverifiedToken, answer: Answer) -> None:
@@ -93,6 +100,7 @@ def print_json(subject: UnverifiedToken, answer: Answer) -> None:
     document = {
         "status": answer.status,
         "request_id": answer.request_id,
+        "retry_after": answer.retry_after,
         "response": answer.body,
         "presented": _decoded(subject),
         "issued": None if issued is None else _decoded(decode_unverified(issued)),

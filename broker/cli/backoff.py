@@ -10,14 +10,12 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Final
 
 from broker.cli.token_request import Answer
 
 FIRST: Final = 0.25  # seconds: the most that the first pause has of its own
 LONGEST: Final = 8.0  # seconds: the most that any has
-_BUSY: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +54,7 @@ async def ask_patiently(
     while True:
         answer = await ask()
         attempt += 1
-        if answer.status not in _BUSY or attempt > patience.retries:
+        if not answer.is_busy or attempt > patience.retries:
             return answer
         seconds = pause_before(attempt, answer.retry_after, chance())
         if monotonic() + seconds > end:

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from broker.cli.answer import print_issued, print_json, print_refusal
+from broker.cli.answer import print_issued, print_json, print_refusal, render_pause
 from broker.cli.backoff import Patience, ask_patiently
 from broker.cli.console import build_console, printable
 from broker.cli.options import Format
@@ -221,7 +221,7 @@ def exchange(
         print_issued(subject, answer, build_console())
     if answer.is_refusal:
         # A server that is busy or broken has decided nothing: the same may succeed later.
-        undecided = answer.status >= 500 or answer.status == HTTPStatus.TOO_MANY_REQUESTS
+        undecided = answer.is_busy or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
         raise typer.Exit(COULD_NOT_ASK if undecided else REFUSED)
 
 
@@ -251,9 +251,12 @@ async def _ask(
         def tell(answer: Answer, seconds: float) -> None:
             errors.print(f"busy ({answer.status}); asking again in {seconds:.1f} s", style="dim")
 
-        return await ask_patiently(
+        answer = await ask_patiently(
             lambda: ask(client, found, form, credentials), patience, tell=tell
         )
+    if answer.is_busy and not answer.is_refusal:
+        raise CannotAsk(f"{found} is busy ({answer.status})", render_pause(answer))
+    return answer
 
 
 def _credentials(

@@ -35,6 +35,7 @@ ASSERTION_LIFETIME: Final = timedelta(seconds=60)
 _METADATA: Final = ("oauth-authorization-server", "openid-configuration")
 _MAX_ANSWER: Final = 1024 * 1024  # bytes
 _MAX_DIGITS: Final = 10
+_BUSY: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 
 
 class CannotAsk(Exception):  # noqa: N818 — an outcome: there is no answer to show
@@ -60,7 +61,7 @@ class ClientCredentials:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the server said."""
+    """What the server said; nothing but the status where it is busy and explains nothing."""
 
     status: int
     body: dict[str, Any] = field(repr=False)
@@ -72,6 +73,11 @@ class Answer:
     def is_refusal(self) -> bool:
         """Whether it is an OAuth error. RFC 6749 §5.2."""
         return "error" in self.body
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the same may succeed later. RFC 6585 §4, RFC 9110 §15.6.4."""
+        return self.status in _BUSY
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +146,11 @@ async def ask(
     form: list[tuple[str, str]],
     credentials: ClientCredentials,
 ) -> Answer:
-    """Return the server's answer to the form, whatever it is. Raises ``CannotAsk`` if none."""
+    """Return the server's answer to the form, whatever it is. Raises ``CannotAsk`` if none.
+
+    A load balancer that has no server to pass the form to answers with a page of its own: that is
+    an answer too, one that is busy.
+    """
     headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
     more, authorization = authenticate_form(credentials, endpoint, datetime.now(UTC))
     if authorization is not None:
@@ -155,7 +165,9 @@ async def ask(
         milliseconds=reply.seconds * 1000,
         retry_after=_retry_after(reply.headers.get("retry-after"), time.time()),
     )
-    if not answer.is_refusal and not isinstance(answer.body.get("access_token"), str):
+    if answer.is_refusal or answer.is_busy:
+        return answer
+    if not isinstance(answer.body.get("access_token"), str):
         raise CannotAsk(
             f"the answer ({answer.status}) has neither access_token nor error (RFC 8693 §2.2)",
             "check that --token-endpoint is a token endpoint",
@@ -286,6 +298,8 @@ def _json_object(reply: _Reply) -> dict[str, Any]:
         body = None
     if isinstance(body, dict):
         return body
+    if reply.status in _BUSY:
+        return {}
     raise CannotAsk(
         f"{reply.url} answered {reply.status}, and not with a JSON object",
         "check that the URL is a token endpoint",

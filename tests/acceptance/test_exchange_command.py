@@ -211,6 +211,12 @@ async def test_the_endpoint_is_found_by_the_metadata(run: Run):
             id="throttled",
         ),
         pytest.param(
+            http_answer(b"<h1>503", status="503 No server", content_type="text/html"),
+            COULD_NOT_ASK,
+            "is busy (503)",
+            id="a-load-balancer-is-busy",
+        ),
+        pytest.param(
             http_answer(b"", status="302 Found", location="/"),
             COULD_NOT_ASK,
             "redirects, and tokens do not follow",
@@ -243,6 +249,35 @@ async def test_any_server_s_answer_is_understood(run: Run, answer: bytes, code: 
     assert code == result.exit_code, result.output
     assert said in words(result.output)
     assert "\x1b" not in result.output
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+async def test_a_server_that_is_busy_for_a_moment_is_asked_again(run: Run, retries: int):
+    """Whoever says so, the server or what stands before it; unless nobody wants to wait."""
+    answers = iter(
+        [
+            http_answer(b"<h1>503", status="503 No server", content_type="text/html"),
+            json_answer({"error": "temporarily_unavailable"}, status="429 Slow", retry_after="0"),
+            json_answer({"access_token": "opaque"}),
+        ]
+    )
+    async with loopback({"/token": lambda: next(answers)}) as server:
+        result = await run(server.url("/token"), "--raw", retries=retries)
+
+    assert len(server.paths) == (3 if retries else 1)
+    assert (COULD_NOT_ASK if retries == 0 else ISSUED) == result.exit_code, result.output
+    assert ("opaque" if retries else "") == result.stdout.strip()
+    assert result.stderr.count("asking again in") == (2 if retries else 0)
+
+
+async def test_a_server_that_wants_to_be_left_alone_for_longer_than_patience_is(run: Run):
+    """Waiting until then would be no use, and asking before then no help."""
+    busy = json_answer({"error": "temporarily_unavailable"}, status="429 Slow", retry_after="60")
+    async with loopback({"/token": busy}) as server:
+        result = await run(server.url("/token"), patience=5)
+
+    assert (COULD_NOT_ASK, 1) == (result.exit_code, len(server.paths)), result.output
+    assert "try again in 60 s" in words(result.stderr)
 
 
 @pytest.mark.parametrize(
