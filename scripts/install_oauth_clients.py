@@ -1,7 +1,8 @@
 """Put OAuth client libraries into ``.tools/oauth-clients/``, for the tests of ``tests/clients``.
 
-They show that the exchange works for clients that nobody here wrote, and that proofs of the audit
-trail are verified by a log that nobody here wrote. JavaScript comes by npm, Go by
+They show that the exchange works for clients that nobody here wrote, that proofs of the audit
+trail are verified by a log, and policy bundles had from a registry, that nobody here wrote.
+JavaScript comes by npm, Go by
 the toolchain that is there, each from wherever it is set up to take packages from, and what came
 is held against the pinned hashes before anything of it runs. Where one of them cannot be had, its
 tests say "not run", and all others run.
@@ -45,6 +46,11 @@ GO_PROGRAMS = (
         "tlog",
         f"{GO_PROJECT}/mod v0.43.0",
         "85ba656a4b10f14dca40745ea04b8355b4107b4204e009b0188012c34b504b13",
+    ),
+    GoProgram(
+        "registry",
+        "github.com/google/go-containerregistry v0.20.6",
+        "2db695b212252eb3f32a2643e4bbcfb534012fdfd199f99a3359f65c07244132",
     ),
 )
 

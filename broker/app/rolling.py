@@ -14,6 +14,7 @@ from broker.audit.commit import AuditTrail
 from broker.db.engine import Database
 from broker.errors import CommitRejected
 from broker.policy.follower import Follower
+from broker.policy.poller import Poller
 from broker.policy.rollout import Candidate, Rollout
 from broker.policy.store import PolicyLedger
 from broker.settings import Settings
@@ -40,12 +41,15 @@ class Rolling:
         self._trail = trail
         self._configured = configured
         self._since = _utc_now()
+        ledger = PolicyLedger(database)
+        self._poller = Poller(ledger, trail.record, settings)
         self.follower = Follower(
-            PolicyLedger(database),
+            ledger,
             self.rollout,
             settings=settings,
             configured=configured,
             ended=self._record,
+            also=lambda: self._poller.troubles,
             writer=writer,
             place=f"{socket.gethostname()}/{os.getpid()}/worker-{place.number}",
         )
@@ -53,19 +57,21 @@ class Rolling:
     async def run(self, stop: asyncio.Event) -> None:
         """Follow until ``stop`` is set; what was observed by then is recorded."""
         following = asyncio.create_task(self.follower.run(stop))
+        looking = asyncio.create_task(self._poller.run(stop))
         waiting = asyncio.create_task(stop.wait())
         try:
-            while not stop.is_set() and not following.done():
+            while not stop.is_set() and not following.done() and not looking.done():
                 await asyncio.wait(
-                    {following, waiting},
+                    {following, looking, waiting},
                     timeout=_EVERY.total_seconds(),
                     return_when=asyncio.FIRST_COMPLETED,
                 )
                 await self.record_observed()
-            await following
+            # One that has ended by itself has failed: so does this, and it does not go unnoticed.
+            await asyncio.gather(following, looking)
         finally:
-            waiting.cancel()
-            following.cancel()
+            for task in (waiting, following, looking):
+                task.cancel()
             await asyncio.to_thread(self.rollout.close)
 
     async def record_observed(self) -> None:

@@ -1,13 +1,15 @@
 """Requests that cannot be led astray: bounded in size and time, to an address that was checked.
 
-What holds when ``fetch``, ``ask`` or ``submit`` returns (ATK-SSRF-01, ATK-SSRF-03, RFC 8725 §3.10):
+What holds when ``fetch``, ``ask``, ``submit`` or ``download`` returns (ATK-SSRF-01, ATK-SSRF-03,
+RFC 8725 §3.10):
 
 (1) the URL is https, without credentials or fragment; plain http only to loopback, if allowed;
 (2) every address of its host is public, or private ones are allowed for it;
 (3) the connection went to one of exactly those addresses: no second look-up could change them;
 (4) the certificate is that of the URL's host, TLS is 1.2 or newer (RFC 8414 §6.1);
 (5) the answer is 200, not encoded, JSON by its media type, and within the bounds; one to
-    ``submit`` may have another status, no redirect, and then what is not JSON is not read.
+    ``submit`` may have another status, no redirect, and then what is not JSON is not read. One to
+    ``download`` may be anything, and is read if it is 200 or JSON, within the caller's bound.
 
 Nothing is followed, retried elsewhere or read from the environment (no proxies). A connection is
 for one request, and what is asked with credentials is sent only over one that (3) and (4) hold for.
@@ -107,6 +109,7 @@ class _Message:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes | None = field(default=None, repr=False)
     any_status: bool = False  # an error is an answer
+    raw: bool = False  # whatever it is, and a redirect is an answer that nobody follows here
 
 
 _GET: Final = _Message("GET", "application/json, application/jwk-set+json", MAX_DOCUMENT)
@@ -190,6 +193,15 @@ class GuardedFetcher:
         submitted = _Message("POST", "application/json", MAX_REPLY, headers, body, any_status=True)
         return await self._exchange(url, submitted)
 
+    async def download(self, url: str, headers: Mapping[str, str], *, most: int) -> Reply:
+        """Return what is answered to a GET, whatever it is; of an answer that is 200 also its body.
+
+        A redirect is not followed: to whoever does, the next address is a URL like this one.
+        Raises ``FetchFailed``, whose cause may hold what was sent: it is not for keeping.
+        """
+        accept = headers.get("Accept", "*/*")
+        return await self._exchange(url, _Message("GET", accept, most, headers, raw=True))
+
     async def _send(self, url: str, message: _Message) -> Document:
         return _document(await self._exchange(url, message))
 
@@ -258,7 +270,10 @@ class GuardedFetcher:
                 extensions={"sni_hostname": parts.hostname},
             ) as response,
         ):
-            _check_head(response, any_status=message.any_status)
+            if message.raw:
+                _check_encoding(response)
+            else:
+                _check_head(response, any_status=message.any_status)
             readable = response.status_code == httpx.codes.OK or _is_json(response)
             body = await _bounded_body(response, message.max_answer) if readable else b""
             return Reply(response.status_code, dict(response.headers), body)
@@ -301,6 +316,10 @@ def _check_head(response: httpx.Response, *, any_status: bool) -> None:
         raise FetchFailed(FetchFault.STATUS)
     if good and not _is_json(response):
         raise FetchFailed(FetchFault.CONTENT_TYPE)
+    _check_encoding(response)
+
+
+def _check_encoding(response: httpx.Response) -> None:
     # We asked for none, and so a small answer cannot unfold into a large one.
     if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise FetchFailed(FetchFault.CONTENT_ENCODING)

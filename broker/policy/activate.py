@@ -46,6 +46,11 @@ async def activate(
     def decide(state: State) -> Order:
         if revision == state.live and (mode is not Mode.ENFORCE or state.trial is None):
             raise ActivationRefused(f"{revision[:12]} is in force already")
+        trial = state.trial
+        if trial is not None and (revision, mode, order.share) == (
+            *(trial.revision, trial.mode, trial.share),
+        ):
+            raise ActivationRefused(f"{revision[:12]} is tried already, and just so")
         return order
 
     return await _append(ledger, record, decide, archive)

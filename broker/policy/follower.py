@@ -18,11 +18,10 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from broker.errors import ConfigurationError
 from broker.policy.activation import State, Trial, add_up
-from broker.policy.opening import open_candidate, open_engines
+from broker.policy.opening import open_candidate, open_engines, said_of
 from broker.policy.rollout import Candidate, Engines, Rollout
-from broker.policy.store import BundleUnknown, PolicyLedger, PolicyLedgerUnavailable, Replica
+from broker.policy.store import PolicyLedger, PolicyLedgerUnavailable, Replica
 from broker.settings import Settings
 from broker.telemetry import meter
 
@@ -55,19 +54,22 @@ class Follower:
         settings: Callable[[], Settings],
         configured: Callable[[], str],
         ended: Callable[[Candidate], Awaitable[None]],
+        also: Callable[[], tuple[str, ...]] = tuple,
         writer: UUID,
         place: str,
         poll: timedelta = POLL,
     ) -> None:
         """Nothing is read yet. ``configured`` is the revision that the configuration names.
 
-        ``ended`` is told of each candidate that is tried no more, before it is closed.
+        ``ended`` is told of each candidate that is tried no more, before it is closed. ``also``
+        says what else is wrong with bundles here.
         """
         self._ledger = ledger
         self._rollout = rollout
         self._settings = settings
         self._configured = configured
         self._ended = ended
+        self._also = also
         self._replica = Replica(writer, place, 0, "", "", "", "")
         self._poll = poll.total_seconds()
         self._wake = asyncio.Event()
@@ -82,7 +84,7 @@ class Follower:
         """What is wrong here, for operators; nothing is well."""
         canary = self._rollout.suspended
         said = (self.fault, None if canary is None else f"the canary failed: {canary}")
-        return tuple(each for each in said if each is not None)
+        return (*(each for each in said if each is not None), *self._also())
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow until ``stop`` is set."""
@@ -124,7 +126,7 @@ class Follower:
             raise
         except Exception as error:  # noqa: BLE001 — whatever a bundle is, this process goes on (2)
             self._tried, self._tried_at = asked, loop.time()
-            self._complain(_said(error, state.live), state, "live")
+            self._complain(said_of(error, state.live), state, "live")
             return
         fault = None
         try:
@@ -133,7 +135,7 @@ class Follower:
             await self._drop(live)
             raise
         except Exception as error:  # noqa: BLE001 — likewise
-            candidate, fault = None, _said(error, state.trial.revision if state.trial else "")
+            candidate, fault = None, said_of(error, state.trial.revision if state.trial else "")
             self._complain(fault, state, "candidate")
         self._tried, self.fault = None, fault
         for old in self._rollout.put_in_force(state, live, candidate):
@@ -217,10 +219,3 @@ class Follower:
     async def _wake_at(self, stop: asyncio.Event) -> None:
         await stop.wait()
         self._wake.set()
-
-
-def _said(error: Exception, revision: str) -> str:
-    """Return what is wrong with a bundle in a line, without what an unknown error would print."""
-    if isinstance(error, ConfigurationError | BundleUnknown):
-        return str(error)
-    return f"bundle {revision[:12]} cannot be loaded ({type(error).__name__})"

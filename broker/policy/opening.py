@@ -6,6 +6,7 @@ from broker.policy.bundle import Bundle, read_bundle
 from broker.policy.engine import PROXY_ENTRYPOINT, PolicyUnavailable
 from broker.policy.rollout import Candidate, Engines
 from broker.policy.signature import load_verification
+from broker.policy.store import BundleUnknown
 from broker.policy.trial import Observer
 from broker.policy.wasm import WasmEngine
 from broker.settings import Policy
@@ -82,3 +83,10 @@ def _open(bundle: Bundle, policy: Policy, shown: str) -> WasmEngine:
 
 def _shown(revision: str) -> str:
     return f"bundle {revision[:12]}"
+
+
+def said_of(error: Exception, revision: str) -> str:
+    """Return what is wrong with a bundle in a line, without what an unknown error would print."""
+    if isinstance(error, ConfigurationError | BundleUnknown):
+        return str(error)
+    return f"bundle {revision[:12]} cannot be loaded ({type(error).__name__})"
