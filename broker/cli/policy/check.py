@@ -26,7 +26,7 @@ from broker.policy.compiler import explain, run_opa
 from broker.policy.grants import read_grants
 from broker.policy.review.flaw import Weight
 from broker.policy.review.review import review_bundle, review_folder
-from broker.policy.snapshot import take_snapshot
+from broker.policy.snapshot import Snapshot, take_snapshot
 from broker.settings import Settings, load_settings
 
 CHECK_HELP: Final = (
@@ -51,19 +51,19 @@ def check(
     ] = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Say what is wrong with a policy, without asking it anything.
+    """Say what is wrong with a policy, before it decides anything.
 
     Looked at: format, types by the input's schema, whether it compiles to WebAssembly without
     built-ins that a decision must not depend on, the grants, and what the rules of the library
     are called with: their form, circles of derivation, wildcards that are none. With `--config`
     also names that nobody has, grants that no token can make use of, what is given to everybody
-    of a scopeless issuer, clients and targets without any grant. It says file and line.
+    of a scopeless issuer, clients and targets without any grant. The policy is asked once for each
+    grant, whether it ends and gives a decision. It says file and line.
     """
     settings = None if config is None else load_settings(config)
     if path is None:
         path = FOLDER if settings is None else settings.policy.path
-    findings = list(_check_folder(path) if path.is_dir() else ())
-    findings += _check_bundle(path, settings)
+    findings = list(_check_folder(path, settings) if path.is_dir() else _check(path, settings))
     if output is Format.JSON:
         print_findings_json(findings)
     else:
@@ -71,7 +71,18 @@ def check(
     raise typer.Exit(worst(findings).value)
 
 
-def _check_folder(folder: Path) -> Iterator[Finding]:
+def _check_folder(folder: Path, settings: Settings | None) -> Iterator[Finding]:
+    try:
+        snapshot = take_snapshot(folder)
+    except ConfigurationError as error:
+        # Not even opa is to look into it: it would follow the link, or wait for the pipe.
+        yield _refused(error)
+        return
+    yield from _check_rego(folder, snapshot)
+    yield from _check(folder, settings, snapshot)
+
+
+def _check_rego(folder: Path, snapshot: Snapshot) -> Iterator[Finding]:
     opa = find_opa()
     ended = run_opa(opa, ["fmt", "--fail", "--list", "."], folder=folder)
     if ended.returncode == 0:
@@ -89,7 +100,7 @@ def _check_folder(folder: Path) -> Iterator[Finding]:
     # What --schema checks is only what asks for it; elsewhere a misspelt member is undefined.
     silent = [
         name
-        for name, text in take_snapshot(folder).items()
+        for name, text in snapshot.items()
         if name.endswith(".rego") and _INPUT_SCHEMA.search(text) is None
     ]
     if schemas.is_dir() and silent:
@@ -101,23 +112,30 @@ def _check_folder(folder: Path) -> Iterator[Finding]:
         )
 
 
-def _check_bundle(path: Path, settings: Settings | None) -> Iterator[Finding]:
+def _check(
+    path: Path, settings: Settings | None, snapshot: Snapshot | None = None
+) -> Iterator[Finding]:
+    """Yield what is wrong with what a folder compiles to, or with a bundle."""
     try:
-        bundle = build_bundle(path) if path.is_dir() else load_bundle(path)
+        bundle = load_bundle(path) if snapshot is None else build_bundle(path)
     except ConfigurationError as error:
-        yield bad("policy", str(error).removeprefix("policy.path: "), "mend it")
+        yield _refused(error)
         return
     yield good("policy", f"compiles, revision {bundle.revision}")
     flaws = list(
-        review_folder(find_opa(), take_snapshot(path), bundle, settings, path)
-        if path.is_dir()
-        else review_bundle(bundle, settings)
+        review_bundle(bundle, settings)
+        if snapshot is None
+        else review_folder(find_opa(), snapshot, bundle, settings, path)
     )
     for flaw in sorted(flaws, key=lambda flaw: -flaw.weight):
         yield render_flaw(flaw)
     if all(flaw.weight is Weight.HINT for flaw in flaws):
         beside = "" if settings is None else ", of what is configured, and of use"
         yield good("grants", f"{_count(read_grants(bundle.data))} well-formed{beside}")
+
+
+def _refused(error: ConfigurationError) -> Finding:
+    return bad("policy", str(error).removeprefix("policy.path: "), "mend it")
 
 
 def _count(grants: object) -> int:

@@ -1,6 +1,7 @@
 """``broker policy build | test | check``, as they are typed."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -247,6 +248,16 @@ def test_check_names_what_is_wrong(
     path.write_text(text)
 
     assert mark == findings(edited, "--config", config)[subject]
+
+
+def test_check_lets_nobody_look_into_what_no_folder_may_hold(edited: Path, tmp_path: Path):
+    """A pipe would be waited for, and what a link leads to is another's to write."""
+    (tmp_path / "outside.rego").write_text("package outside\n")
+    os.mkfifo(edited / "broker/data.yaml")
+    assert {"policy": "bad"} == findings(edited)
+    (edited / "broker/data.yaml").unlink()
+    (edited / "broker/outside.rego").symlink_to("../../outside.rego")
+    assert {"policy": "bad"} == findings(edited)
 
 
 def test_check_says_file_and_line(edited: Path):
