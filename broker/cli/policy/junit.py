@@ -10,8 +10,8 @@ from itertools import groupby
 from typing import Final
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from broker.cli.policy.suite import PolicyTests
 from broker.workbench.scenarios.ask import Outcome
+from broker.workbench.suite import PolicyTests
 
 # What no XML 1.0 document may hold, not even escaped.
 _NO_CHARACTER: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -13,11 +13,11 @@ from broker.cli.console import build_console
 from broker.cli.policy.folder import FOLDER, Folder
 from broker.cli.policy.junit import render_junit
 from broker.cli.policy.scenario_table import print_scenarios
-from broker.cli.policy.suite import Failure, PolicyTests, run_policy_tests
 from broker.policy.bundle import build_bundle, find_opa, load_bundle
 from broker.workbench.scenarios.document import ScenarioFileError
 from broker.workbench.scenarios.read import find_scenario_files, read_scenarios
 from broker.workbench.scenarios.suite import ScenarioTests, ask_all
+from broker.workbench.suite import Failure, PolicyTests, run_policy_tests
 
 TEST_HELP: Final = (
     "Exit codes: **0** all pass, **1** one fails, too little is covered, or nothing was tested,"

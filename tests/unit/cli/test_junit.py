@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.cli.policy.junit import render_junit
-from broker.cli.policy.suite import Failure, PolicyTests
 from broker.errors import Reason
 from broker.workbench.question import SupposedToken
 from broker.workbench.scenarios.answer import Difference, refused_by
 from broker.workbench.scenarios.ask import Asked, Outcome
 from broker.workbench.scenarios.scenario import Request, Scenario
+from broker.workbench.suite import Failure, PolicyTests
 from tests.builders import NOW
 
 
