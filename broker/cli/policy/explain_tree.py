@@ -36,7 +36,7 @@ _SAYS: Final = {
 _CAUSES: Final = {
     Cause.NO_GRANT: "there is no grant to give it",
     Cause.NOT_HELD: "the subject does not hold it",
-    Cause.RULE: "another rule of the policy leaves it out",
+    Cause.RULE: "nothing of its own stands against it, but another rule does",
 }
 _STATES: Final = {
     State.HELD: ("✓ ", "good"),
@@ -69,7 +69,7 @@ class TreePrinter:
             self._own(tree, own)
         _floor(tree, found)
         if found.stopped is not None:
-            tree.add(self._stop(found.stopped))
+            tree.add(self._ended(found.stopped))
         if rules:
             below = tree.add(Text("rules that were looked into", "heading"))
             for rule in found.rules:
@@ -111,6 +111,8 @@ class TreePrinter:
             self._limits(below, found.depth, "exchanges")
         for rule in concern.rules:
             below.add(self._by(rule, refuses=concern.standing is Standing.REFUSES))
+        for rule in concern.failed:
+            below.add(self._ended(rule))
 
     def _own(self, tree: Tree, own: OwnRules) -> None:
         sign = ("✗ ", "bad") if own.reasons else ("✓ ", "good")
@@ -124,6 +126,8 @@ class TreePrinter:
         below = tree.add(line)
         for rule in own.rules:
             below.add(self._by(rule, refuses=rule.name == "deny"))
+        for rule in own.failed:
+            below.add(self._ended(rule))
 
     def _fate(self, fate: Fate) -> Text:
         scope = printable(fate.scope)
@@ -167,8 +171,8 @@ class TreePrinter:
             )
         return line
 
-    def _stop(self, rule: Rule) -> Text:
-        line = Text("allow did not hold: it ended at").append(self._at(rule.stopped))
+    def _ended(self, rule: Rule) -> Text:
+        line = Text(f"{rule.name} did not hold: it ended at").append(self._at(rule.stopped))
         return line.append(f"  {printable(rule.stopped_text)}", "quiet")
 
     def _at(self, place: Place | None) -> Text:

@@ -73,6 +73,7 @@ class Concern:
     reasons: tuple[str, ...] = ()
     facts: tuple[Fact, ...] = ()
     rules: tuple[Rule, ...] = ()  # that refused; or that held, of what passes
+    failed: tuple[Rule, ...] = ()  # of what refuses: those that did not hold, and where they ended
 
     def render(self) -> dict[str, Any]:
         """Return it as JSON has it."""
@@ -82,6 +83,7 @@ class Concern:
             "reasons": list(self.reasons),
             "facts": [fact.render() for fact in self.facts],
             "rules": [rule.render() for rule in self.rules],
+            "failed": [rule.render() for rule in self.failed],
         }
 
 
@@ -93,6 +95,7 @@ class OwnRules:
     reasons: tuple[str, ...]  # what it denies for; none: it has no objection
     obligations: tuple[str, ...]
     rules: tuple[Rule, ...]  # those that hold
+    failed: tuple[Rule, ...] = ()  # if it denies: those that did not hold, and where they ended
 
     def render(self) -> dict[str, Any]:
         """Return it as JSON has it."""
@@ -101,6 +104,7 @@ class OwnRules:
             "reasons": list(self.reasons),
             "obligations": list(self.obligations),
             "rules": [rule.render() for rule in self.rules],
+            "failed": [rule.render() for rule in self.failed],
         }
 
 
@@ -122,8 +126,11 @@ def find_concerns(
         standing = _standing(name, seen, denied, allowed=allowed, complete=complete)
         rules = _rules(f"{ROOT}.{name}", seen, denied, standing)
         facts = tuple(_FACTS[name](case, row, places)) if name in _FACTS else ()
+        failed: tuple[Rule, ...] = ()
+        if standing in {Standing.REFUSES, Standing.UNDEFINED}:
+            failed = _failed({f"{ROOT}.{name}"}, seen)
         if name in STOCK or denied or rules:
-            concerns.append(Concern(name, standing, denied, facts, rules))
+            concerns.append(Concern(name, standing, denied, facts, rules, failed))
     return tuple(concerns)
 
 
@@ -142,7 +149,8 @@ def find_own(seen: Observation | None) -> tuple[OwnRules, ...]:
             and rule.name in {"deny", "oblige"}
         )
         codes = _codes(document.get("deny", ()))
-        found.append(OwnRules(name, codes, _codes(document.get("oblige", ())), held))
+        failed = _failed(package, seen) if codes else ()
+        found.append(OwnRules(name, codes, _codes(document.get("oblige", ())), held, failed))
     return tuple(found)
 
 
@@ -200,6 +208,17 @@ def _rules(
     public = [rule for rule in held if not (rule.function or rule.name.startswith("_"))]
     public = [rule for rule in public if rule.name != "deny"]
     return tuple(public[:_FEW])
+
+
+def _failed(packages: set[str], seen: Observation | None) -> tuple[Rule, ...]:
+    """Return what a denial may rest on: rules of the package that did not hold."""
+    return tuple(
+        rule
+        for rule in (() if seen is None else seen.rules)
+        if rule.package in packages
+        and rule.state is State.FAILED
+        and rule.name not in {"deny", "oblige"}
+    )[:_FEW]
 
 
 def _codes(said: object) -> tuple[str, ...]:

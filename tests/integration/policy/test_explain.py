@@ -50,6 +50,13 @@ package broker.rules.moving
 deny contains rego.metadata.rule().custom.code if input.request.source == "198.51.100.99"
 
 deny contains "policy.issuer_not_allowed" if input.subject.subject == "mallory"
+
+deny contains "policy.denied" if not _known
+
+_known if {
+	is_string(input.client.id)
+	input.client.id != "svc-c"
+}
 """
 # Which concern each of the reasons of the stock policy is told by.
 CONCERNS = {
@@ -66,6 +73,15 @@ CONCERNS = {
     "policy.scope_not_granted": "scopes",
     "policy.scope_not_held": "scopes",
     "policy.scope_nothing_left": "scopes",
+}
+
+# The rule that such a denial negates.
+CONDITIONS = {
+    "policy.target_not_granted": "complete",
+    "policy.issuer_not_allowed": "allowed",
+    "policy.purpose_not_allowed": "allowed",
+    "delegation.depth_exceeded": "within",
+    "delegation.loop": "absent",
 }
 
 
@@ -126,6 +142,9 @@ def test_a_refusal_names_the_rule_that_refuses(policy: ExplainedPolicy, name: st
             .splitlines()[rule.place.line - 1]
         )
         assert line.startswith("deny contains")
+    # And where the rule ended that would have let it pass, for a denial by ``not``.
+    if (condition := CONDITIONS.get(reasons[0])) is not None:
+        assert condition in {each.name for concern in refusing for each in concern.failed}
     assert found.stopped is not None
     assert found.stopped.name == "allow"
     assert {check.finding for check in found.floor} == {Finding.NOT_ASKED}
@@ -245,6 +264,7 @@ def test_rules_of_ones_own_are_told_by_name(edited: Path) -> None:
         denied = explained(policy, request__source="198.51.100.99")
         other = explained(policy, subject__subject="mallory")
         quiet = explained(policy)
+        unmet = explained(policy, client__id="svc-c")
 
     assert [(one.name, one.reasons) for one in denied.own] == [("moving", ("policy.denied",))]
     assert [str(rule.place) for rule in denied.own[0].rules] == [
@@ -257,6 +277,10 @@ def test_rules_of_ones_own_are_told_by_name(edited: Path) -> None:
     assert other.verdict.reasons == (Reason.POLICY_ISSUER_NOT_ALLOWED,)
     assert [each for each in other.concerns if each.standing is Standing.REFUSES] == []
     assert [(one.name, one.reasons, one.rules) for one in quiet.own] == [("moving", (), ())]
+    # Of a denial by ``not``: which line of what is asked was not met.
+    assert [(rule.name, rule.stopped_text) for rule in unmet.own[0].failed] == [
+        ("_known", 'input.client.id != "svc-c"')
+    ]
 
 
 def test_a_concern_that_has_no_answer_is_told_by_the_line_that_lacks_it(edited: Path) -> None:
