@@ -23,7 +23,8 @@ def print_scenarios(tests: ScenarioTests, console: Console) -> None:
         sign = ("✗ ", "bad") if failed else ("✓ ", "good")
         count = f"{len(failed)} of {len(members)} fail" if failed else f"{len(members)}"
         title = printable(members[0].title)
-        console.print(Text.assemble(sign, title, (f"  {count}", "quiet"), (f"  {path}", "link")))
+        line = Text.assemble(sign, title, (f"  {count}", "quiet"), (f"  {path}", "link"))
+        console.print(line, soft_wrap=True)
         for outcome in failed:
             _print_failure(outcome, console)
     if tests.reach is not None:
@@ -47,7 +48,8 @@ def _print_failure(outcome: Outcome, console: Console) -> None:
         lines.append(Text.assemble(("got       ", "quiet"), (printable(each.got), "bad")))
     lines += [Text.assemble(("perhaps   ", "quiet"), printable(hint)) for hint in step.hints]
     first, *rest = lines
-    console.print(Padding(first, (1, 0, 0, 4)))
+    console.print()
+    console.print(Text("    ").append_text(first), soft_wrap=True)
     for line in rest:
         console.print(Padding(line, (0, 0, 0, 6)))
 

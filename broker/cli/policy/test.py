@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from broker.cli.console import build_console
+from broker.cli.console import build_console, printable
 from broker.cli.policy.folder import FOLDER, Folder
 from broker.cli.policy.junit import render_junit
 from broker.cli.policy.scenario_table import print_scenarios
@@ -85,10 +85,13 @@ def run_tests(
     elsewhere: `--only scenarios --scenarios DIR`. How to write one: docs/how-to/test-a-policy.md.
     """
     asked, rego = ScenarioTests(), None
+    waiting = build_console(stderr=True)
     if only is not Part.REGO:
-        asked = _ask_scenarios(folder, scenarios or [], filter)
+        with waiting.status("asking scenarios …"):
+            asked = _ask_scenarios(folder, scenarios or [], filter)
     if only is not Part.SCENARIOS:
-        rego = run_policy_tests(find_opa(), folder, filter)
+        with waiting.status("running the tests in Rego …"):
+            rego = run_policy_tests(find_opa(), folder, filter)
     if output is TestFormat.JSON:
         document = {"rego": None if rego is None else _rego(rego), **asked.render()}
         print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
@@ -106,7 +109,10 @@ def _ask_scenarios(folder: Path, further: list[Path], text: str) -> ScenarioTest
         files = [read_scenarios(path) for path in find_scenario_files([*places, *further])]
     except ScenarioFileError as error:
         for line in str(error).splitlines():
-            build_console(stderr=True).print(Text.assemble(("✗ ", "bad"), line))
+            # In one piece, however long: an editor finds file and line in it.
+            build_console(stderr=True).print(
+                Text.assemble(("✗ ", "bad"), printable(line)), soft_wrap=True
+            )
         raise typer.Exit(_UNUSABLE) from None
     if not files:
         return ScenarioTests()
