@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 import yaml
 
-from broker.settings import Settings, load_settings
+from broker.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / ".tools" / "compose-spec.json"
@@ -258,23 +258,3 @@ def test_root_hands_the_secrets_to_nobody(made: Path) -> None:
     """The containers never run as root, also where root starts them."""
     assert "BROKER_USER=65532:65532" in (made / ".env").read_text().splitlines()
     assert {65532} == {path.stat().st_uid for path in (made / "deploy" / "secrets").iterdir()}
-
-
-def test_the_network_policy_names_the_ports_that_the_broker_has() -> None:
-    """A rule for another port would shut the broker off, or leave a door open."""
-    policies = list(
-        yaml.safe_load_all((ROOT / "deploy" / "kubernetes" / "network-policy.yaml").read_text())
-    )
-    deny, ingress, egress = policies
-    settings = Settings.model_fields
-    listen, admin = settings["listen"].default, settings["admin"].default
-
-    assert deny["spec"]["policyTypes"] == ["Ingress", "Egress"]
-    assert "ingress" not in deny["spec"]
-    ports = [port["port"] for rule in ingress["spec"]["ingress"] for port in rule["ports"]]
-    assert ports == [listen.port, listen.port + 1, admin.port]
-    # Whoever reaches a port is named: an empty selector would be everybody.
-    assert all(rule["from"] for rule in ingress["spec"]["ingress"])
-    assert all(rule["to"] for rule in egress["spec"]["egress"])
-    selectors = {str(each["spec"]["podSelector"]) for each in policies}
-    assert selectors == {"{'matchLabels': {'app': 'broker'}}"}
