@@ -195,7 +195,8 @@ def print_next(console: Console, what: Next) -> None:
     )
     _print_text(
         console,
-        "Or edit a copy, and see first what that would have changed for whoever has asked:",
+        "Or edit a copy, and see first what that would have changed for whoever has asked;"
+        " docs/how-to/change-a-policy.md goes on from there:",
     )
     _print_lines(
         console,

@@ -1,6 +1,7 @@
 """``broker policy replay``: what another policy would have said to what was asked."""
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import dataclass
@@ -10,9 +11,11 @@ from typing import Annotated, Final
 
 import orjson
 import typer
+from rich.text import Text
 
 from broker.audit.access import describe_filter
 from broker.audit.decided import Lots, Stretch, read_export, read_trail
+from broker.audit.export.output import open_output
 from broker.audit.query import Filter
 from broker.audit.reader import RecordReader
 from broker.audit.vault import Vault
@@ -32,10 +35,11 @@ from broker.cli.console import build_console
 from broker.cli.policy.replay_progress import ReplayProgress
 from broker.cli.policy.replay_table import print_report
 from broker.workbench.candidate import open_candidate
+from broker.workbench.replay.disguise import Disguise
 from broker.workbench.replay.markdown import render_markdown
 from broker.workbench.replay.page import render_page
 from broker.workbench.replay.past import Cause
-from broker.workbench.replay.replayer import CEILING, Replayer, undisturbed
+from broker.workbench.replay.replayer import CEILING, Keep, Replayer, undisturbed
 from broker.workbench.replay.report import Outcome, Report
 
 REPLAY_HELP: Final = (
@@ -73,6 +77,8 @@ class _Asked:
     against: Path | None
     file: Path | None
     stretch: Stretch
+    save: Path | None
+    harmless: frozenset[str]
 
 
 def replay(
@@ -104,7 +110,11 @@ def replay(
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, help="Rows at most, the newest; absent: all.", show_default=False),
+        typer.Option(
+            min=1,
+            help="Rows at most: the newest, of a file the first; absent: all.",
+            show_default=False,
+        ),
     ] = None,
     sample: Annotated[
         float,
@@ -117,8 +127,9 @@ def replay(
         typer.Option(
             "--from",
             metavar="FILE",
-            help="Replay what was exported, not the database: `broker audit query --format jsonl"
-            " --open`, or `broker audit export --format native` beside the database of its keys.",
+            help="Replay a file, not the database: what `--save` took along,"
+            " `broker audit query --format jsonl --open`, or a native export beside the database"
+            " of its keys.",
             show_default=False,
         ),
     ] = None,
@@ -131,6 +142,25 @@ def replay(
             "--report",
             metavar="FILE",
             help="Write it to a file as well, by its name `.html`, `.md` or `.json`; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Take decisions along, for `--from` elsewhere: persons and addresses are replaced,"
+            " and only what is decided the same without them is in it.",
+            show_default=False,
+        ),
+    ] = None,
+    harmless: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--keep-claim",
+            metavar="NAME",
+            help="With `--save`: a claim that names no person and keeps its value, as rules look at"
+            " it; repeatable.",
             show_default=False,
         ),
     ] = None,
@@ -158,11 +188,14 @@ def replay(
                 limit=limit,
                 sample=sample,
             ),
+            save,
+            frozenset(harmless or ()),
         )
         writers = {path: _writer(path) for path in reports or ()}
         with _database(asked, config, database_url) as url:
             vault = find_vault(config, database_url, key_file) if url else None
-            report = asyncio.run(_replay(asked, url, vault))
+            with _saved(asked) as keep:
+                report = asyncio.run(_replay(asked, url, vault, keep))
         for path, render in writers.items():
             _write(path, render(report))
     _print(report, output)
@@ -179,7 +212,22 @@ def _database(asked: _Asked, config: Path | None, url: str | None) -> Iterator[s
         yield found
 
 
-async def _replay(asked: _Asked, url: str | None, vault: Vault | None) -> Report:
+@contextmanager
+def _saved(asked: _Asked) -> Iterator[Keep | None]:
+    """Yield what takes decisions along; the file is there as a whole or not at all."""
+    if asked.save is None:
+        if asked.harmless:
+            raise Unclear("--keep-claim: is for --save; leave it out")
+        yield None
+        return
+    try:
+        with open_output(asked.save) as out:
+            yield Keep(Disguise(os.urandom(32), harmless=asked.harmless), out.write)
+    except OSError as error:
+        raise Unclear(f"--save: {asked.save} cannot be written ({error.strerror})") from None
+
+
+async def _replay(asked: _Asked, url: str | None, vault: Vault | None, keep: Keep | None) -> Report:
     console = build_console(stderr=True)
     async with AsyncExitStack() as stack:
         progress = stack.enter_context(ReplayProgress(console))
@@ -190,7 +238,7 @@ async def _replay(asked: _Asked, url: str | None, vault: Vault | None) -> Report
             if asked.against is None
             else stack.enter_context(open_candidate(asked.against, ceiling=CEILING))
         )
-        replayer = Replayer(candidate, against=before)
+        replayer = Replayer(candidate, against=before, keep=keep)
         lots = await stack.enter_async_context(aclosing(await _open(asked, url, vault, stack)))
         stack.enter_context(undisturbed())
         async for lot in lots:
@@ -198,6 +246,8 @@ async def _replay(asked: _Asked, url: str | None, vault: Vault | None) -> Report
             progress.show(replayer.tally)
             if replayer.exhausted:
                 break
+    if keep is not None:
+        console.print(Text(_say_kept(replayer), "quiet"))
     stretch = asked.stretch
     if not replayer.tally.decisions and replayer.tally.lost[Cause.SEALED]:
         raise Unclear(
@@ -216,6 +266,12 @@ async def _replay(asked: _Asked, url: str | None, vault: Vault | None) -> Report
         whole=not replayer.exhausted,
         tally=replayer.tally,
     )
+
+
+def _say_kept(replayer: Replayer) -> str:
+    left = replayer.tally.decisions - replayer.kept
+    why = f"; {left:,} are not: they are decided otherwise without the persons" if left else ""
+    return f"{replayer.kept:,} decisions are saved{why}"
 
 
 async def _open(asked: _Asked, url: str | None, vault: Vault | None, stack: AsyncExitStack) -> Lots:

@@ -45,6 +45,7 @@ class Past:
     at: str  # as records spell times
     client: str
     targets: str  # their names
+    issuer: str  # our own, which names clients and no persons
     revision: str  # of the policy then
     document: Mapping[str, Any] = field(repr=False)  # the input, of the version of now
     input: bytes = field(repr=False)  # the same as JSON
@@ -92,6 +93,7 @@ def _read(record: Mapping[str, Any]) -> Past | Lost:
         at=str(record["at"]),
         client=str(document["client"]["id"]),
         targets=targets,
+        issuer=str(record.get("issuer", "")),
         revision=str(policy["revision"]),
         document=document,
         input=orjson.dumps(document),

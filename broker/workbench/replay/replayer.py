@@ -16,7 +16,7 @@ the replay is over, and says that it is not whole.
 
 import gc
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -29,6 +29,7 @@ from broker.policy.floor import assess
 from broker.workbench.candidate import Candidate
 from broker.workbench.recorded import NotReplayable, read_exchange
 from broker.workbench.replay.change import Change, Said, find_changes, say_decision, say_failure
+from broker.workbench.replay.disguise import Disguise, is_decision, render_kept
 from broker.workbench.replay.memo import floor_key
 from broker.workbench.replay.past import Cause, Lost, Past, read_past
 from broker.workbench.replay.tally import Tally
@@ -58,15 +59,34 @@ def undisturbed() -> Iterator[None]:
         gc.unfreeze()
 
 
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Where decisions are taken along to, and what replaces the persons in them."""
+
+    disguise: Disguise
+    write: Callable[[bytes], object]
+
+
 class Replayer:
     """Replays the records that it is fed, and keeps the tally."""
 
-    def __init__(self, candidate: Candidate, *, against: Candidate | None = None) -> None:
-        """``against`` decides what was before; None: what was recorded does."""
+    def __init__(
+        self,
+        candidate: Candidate,
+        *,
+        against: Candidate | None = None,
+        keep: Keep | None = None,
+    ) -> None:
+        """``against`` decides what was before; None: what was recorded does.
+
+        ``keep`` is given each decision that can be taken along.
+        """
         self.tally = Tally()
+        self.kept = 0
         self.failures = 0  # of the candidate, and of what it is compared with
         self._candidate = candidate
         self._against = against
+        self._keep = keep
         self._judged: dict[bytes, tuple[Change, ...]] = {}
 
     @property
@@ -89,6 +109,8 @@ class Replayer:
         if self._against is not None:
             before = self._decide(self._against, past.input)
         after = self._decide(self._candidate, past.input)
+        if self._keep is not None:
+            self._take_along(self._keep, past, before, after)
         if _same(before, after):
             self.tally.add(past, ())
             return
@@ -110,6 +132,21 @@ class Replayer:
                 self._judged.clear()
             found = self._judged[key] = _find(past, before, after)
         return found
+
+    def _take_along(self, keep: Keep, past: Past, before: object, after: object) -> None:
+        try:
+            document = keep.disguise.input_of(past)
+        except (KeyError, TypeError, AttributeError):
+            return  # it is none, and is counted as that
+        disguised = orjson.dumps(document)
+        against = self._against
+        if (
+            is_decision(past.output)
+            and _same(after, self._decide(self._candidate, disguised))
+            and (against is None or _same(before, self._decide(against, disguised)))
+        ):
+            self.kept += 1
+            keep.write(render_kept(past, document))
 
     def _decide(self, policy: Candidate, input: bytes) -> Any:  # noqa: A002, ANN401 — the word of OPA; a document
         try:

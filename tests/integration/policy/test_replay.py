@@ -9,13 +9,14 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from broker.domain import Exchange
+from broker.domain import Exchange, Principal
 from broker.policy.bundle import Bundle, build_bundle
 from broker.policy.difference import Kind
 from broker.policy.input import build_input
 from broker.workbench.candidate import Candidate
+from broker.workbench.replay.disguise import Disguise
 from broker.workbench.replay.past import Cause
-from broker.workbench.replay.replayer import CEILING, MOST_FAILURES, Replayer, undisturbed
+from broker.workbench.replay.replayer import CEILING, MOST_FAILURES, Keep, Replayer, undisturbed
 from tests import builders
 from tests.decisions import allowance, refusal
 from tests.invariants.cases import exchanges
@@ -153,6 +154,39 @@ def test_against_another_policy_what_is_on_record_does_not_count(tmp_path: Path)
         after.close()
 
     assert [group.kind for group in replayer.tally.groups] == [Kind.SHORTER_LIFE]
+
+
+@pytest.mark.parametrize(
+    ("harmless", "kept"), [pytest.param({"tenant"}, 2, id="kept"), pytest.param(set(), 1, id="not")]
+)
+def test_what_is_decided_by_a_person_is_not_taken_along(
+    tmp_path: Path, harmless: set[str], kept: int
+) -> None:
+    """Replayed without her it would say something else; a claim that may stay stays."""
+    yes, no = orjson.dumps(allowance()).decode(), orjson.dumps(refusal()).decode()
+    rule = f"""default decision := {no}
+
+decision := {yes} if input.subject.claims.tenant == "north"
+
+decision := {yes} if input.subject.subject == "eve"
+"""
+    tokens = [
+        builders.verified_token(policy_claims={"tenant": "north"}),
+        builders.verified_token(policy_claims={"tenant": "south"}),
+        builders.verified_token(principal=Principal(builders.IDP, "eve")),
+    ]
+    candidate = build(tmp_path / "policies", rule)
+    lines: list[bytes] = []
+    keep = Keep(Disguise(b"secret", harmless=frozenset(harmless)), lines.append)
+    try:
+        records = [record(builders.exchange(subject=token)) for token in tokens]
+        replayer = replayed(Replayer(candidate, keep=keep), *records)
+        again = replayed(Replayer(candidate), *map(orjson.loads, lines))
+    finally:
+        candidate.close()
+
+    assert (replayer.kept, len(lines)) == (kept, kept)
+    assert again.tally.changed == 1  # the one of the south, as in the first
 
 
 def test_an_input_with_members_of_other_types_is_counted_and_no_decision(tmp_path: Path) -> None:

@@ -326,6 +326,37 @@ def test_a_sealed_file_is_opened_by_the_database_that_has_its_keys(
     assert (beside.exit_code, said(beside)["decisions"]) == (0, 7)
 
 
+def test_decisions_are_taken_along_without_the_persons_in_them(
+    replay: Replay, tmp_path: Path, policies: dict[str, Path]
+) -> None:
+    """For where the trail itself may not go; what is found there is what the trail says."""
+    path = tmp_path / "inputs.jsonl"
+    here = replay("wider", "--save", path, "--format", "json")
+    there = run(
+        *("policy", "replay", "--policies", policies["wider"], "--from", path, "--format", "json")
+    )
+
+    assert "7 decisions are saved" in here.stderr
+    assert not [name for name in ("alice", "bob") if name in path.read_text()]
+    assert (said(there)["decisions"], said(there)["groups"]) == (7, said(here)["groups"])
+
+
+def test_nothing_is_saved_where_it_could_not_be_replayed(
+    trail: OneDatabase, policies: dict[str, Path], tmp_path: Path
+) -> None:
+    """And a claim is kept only in what is saved."""
+    path = tmp_path / "inputs.jsonl"
+    place = ("--database-url", trail.auditor_url, "--policies", policies["live"])
+    sealed = run("policy", "replay", *place, "--save", path)
+    claim = run("policy", "replay", *place, "--keep-claim", "tenant")
+    elsewhere = run("policy", "replay", *place, "--save", tmp_path / "nowhere" / "inputs.jsonl")
+
+    assert [2, 2, 2] == [result.exit_code for result in (sealed, claim, elsewhere)]
+    assert "--save" in claim.stderr
+    assert "cannot be written" in " ".join(elsewhere.stderr.split())
+    assert not path.exists()
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
