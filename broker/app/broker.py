@@ -28,6 +28,7 @@ from broker.app.wiring import (
     Wired,
     algorithms_of,
     configured_revision,
+    describe_issuers,
     judge_readiness,
     wire,
 )
@@ -328,16 +329,7 @@ class Broker:
             "sealing": self._sealing.describe(),
             "streaming": self._streaming.describe(),
             "detecting": self._detecting.describe(),
-            "issuers": [
-                {
-                    "issuer": status.issuer,
-                    "alias": status.alias,
-                    "loaded": status.loaded,
-                    "age": status.age,
-                    "fault": status.fault,
-                }
-                for status in wired.issuers.status()
-            ],
+            "issuers": describe_issuers(wired),
         }
 
     def _operator_revocation(self) -> OperatorRevocation:

@@ -232,6 +232,20 @@ def configured_revision(wired: Wired | None) -> str:
     return engine.configured if isinstance(engine, InForce) else engine.revision
 
 
+def describe_issuers(wired: Wired) -> list[dict[str, Any]]:
+    """Return how the keys of each issuer are, for the admin API."""
+    return [
+        {
+            "issuer": status.issuer,
+            "alias": status.alias,
+            "loaded": status.loaded,
+            "age": status.age,
+            "fault": status.fault,
+        }
+        for status in wired.issuers.status()
+    ]
+
+
 def judge_readiness(
     wired: Wired | None,
     *,

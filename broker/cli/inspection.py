@@ -16,8 +16,8 @@ from broker.issuers.fetch import MAX_DOCUMENT, build_tls
 from broker.issuers.introspection import load_client_secret
 from broker.keys.envelope import load_kek
 from broker.oauth import AuthMethod
-from broker.policy.bundle import build_bundle, load_bundle
 from broker.policy.grants import check_grants, read_grants
+from broker.policy.load import load_configured
 from broker.settings import Introspection, Settings, load_settings
 from broker.settings.problems import render_path
 from broker.settings.secret_file import read_secret
@@ -200,7 +200,7 @@ def _policy(settings: Settings, inspection: Inspection) -> Iterator[Finding]:
         yield from inspect_proxy(settings, None)
         return
     try:
-        bundle = build_bundle(path) if path.is_dir() else load_bundle(path)
+        bundle = load_configured(settings.policy)
     except ConfigurationError as error:
         yield from _policy_problems(error)
         yield from inspect_proxy(settings, None)

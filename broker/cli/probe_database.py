@@ -11,6 +11,7 @@ from broker.cli.inspection import read_problems
 from broker.cli.probe_audit import probe_audit
 from broker.cli.probe_detect import probe_detect
 from broker.cli.probe_issuers import judge_skew
+from broker.cli.probe_policy import probe_policy
 from broker.cli.probe_trail import probe_trail
 from broker.db.embedded import EmbeddedPostgres
 from broker.db.engine import Database
@@ -62,6 +63,7 @@ async def probe_database(settings: Settings) -> list[Finding]:
         findings += await _keys(settings, database)
         findings += await probe_trail(settings, database)
         findings += await probe_detect(settings, database)
+        findings += await probe_policy(settings, database)
         return [*findings, *await probe_audit(settings, database)]
 
 
