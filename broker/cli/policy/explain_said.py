@@ -41,7 +41,7 @@ def print_refusal(refusal: EarlyRefusal, sent: Sent, console: Console) -> None:
     scopes = " ".join(sent.scopes) or "the defaults"
     console.print(
         Text.assemble(("✗ ", "bad"), ("refused  ", "heading"), (refusal.reason.value, "bad")),
-        Text(f"  in the step {refusal.step}, before the policy was asked", "quiet"),
+        Text(f"  by {refusal.by}, before the policy was asked", "quiet"),
         Text(printable(f"  {who}, asked for {scopes}")),
         Text(printable(f"  {sent.at}, request {sent.request_id}"), "quiet"),
         Text(f"  the client reads: {refusal.description}"),

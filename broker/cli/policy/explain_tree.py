@@ -224,6 +224,8 @@ def _about(found: Explanation, folder: Path) -> Iterator[Text]:
 def _since(found: Explanation, since: Since) -> Text:
     then = "permitted" if since.issued else f"refused ({', '.join(since.reasons)})"
     now = "permitted" if found.verdict.allowed else "refused"
+    if found.verdict.allowed and since.same_decision and not since.issued:
+        return Text(f"on record: {then}, though the policy had permitted it", "warning")
     if since.same_policy:
         return Text(f"on record: {then}, by this very policy")
     line = Text(f"on record: {then}, by another policy {short_revision(since.revision)}", "warning")

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from broker.errors import PUBLIC, Reason
 
-# Which step refuses, by what stands before the dot of its reasons.
+# Which step refuses, by a reason or by what stands before its dot.
 _STEPS: Final = {
     "request": "parse",
     "client": "authenticate",
@@ -14,7 +14,7 @@ _STEPS: Final = {
     "issuer": "verify",
     "reference": "verify",
     "replay": "verify",
-    "revocation": "verify",
+    "revocation.unavailable": "verify",
     "delegation": "delegate",
     "target": "decide",
     "scope": "decide",
@@ -31,9 +31,16 @@ class EarlyRefusal:
     reason: Reason
 
     @property
-    def step(self) -> str:
-        """The step of the exchange that refuses."""
-        return _STEPS.get(self.reason.value.partition(".")[0], "none of the steps")
+    def step(self) -> str | None:
+        """The step of the exchange that refuses; None: a limit, or no step of an exchange."""
+        return _STEPS.get(self.reason.value) or _STEPS.get(self.reason.value.partition(".")[0])
+
+    @property
+    def by(self) -> str:
+        """What refuses, in words."""
+        if self.step is None:
+            return "a limit" if self.reason.value.startswith("limit.") else "the broker"
+        return f"the step {self.step}"
 
     @property
     def description(self) -> str:

@@ -106,7 +106,7 @@ class WhyNot:
 
 def explain_early(refusal: EarlyRefusal, scope: str) -> WhyNot:
     """Return why a scope is not granted by a request that the policy was not asked about."""
-    cause = f"the step {refusal.step} refuses the request ({refusal.reason.value})"
+    cause = f"{refusal.by} refuses the request ({refusal.reason.value})"
     return WhyNot(scope, granted=False, causes=(cause,), remedies=(), tried=None, unasked=True)
 
 

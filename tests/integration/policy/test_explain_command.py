@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from broker.cli.policy import app
 from broker.policy.bundle import Bundle, render_archive
+from broker.workbench.explain.observation import Observation, Observer
 from tests.configuration import document
 from tests.integration.policy.inputs import policy_input
 from tests.jwts import IDP
@@ -197,3 +199,23 @@ def test_a_file_that_is_no_input_is_told_as_that(tmp_path: Path, text: str) -> N
 
     assert result.exit_code == 2
     assert "input.json: is no" in " ".join(result.stderr.split())
+
+
+def test_two_evaluations_that_differ_end_it_loudly(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On standard error, with both decisions, and with an exit code of its own."""
+    honest = Observer.observe
+
+    def other(observer: Observer, input: Any) -> Observation:  # noqa: A002 — the word of OPA
+        return replace(honest(observer, input), decision={"allow": True})
+
+    monkeypatch.setattr(Observer, "observe", other)
+    asked = (*WORDS, "--scope", "orders.read", "--config", config)
+
+    text, data = run(*asked), run(*asked, "--format", "json")
+
+    assert (text.exit_code, data.exit_code) == (1, 1)
+    assert "THE TWO EVALUATIONS DIFFER" in text.stderr
+    assert "opa eval: {'allow': True}" in text.stderr
+    assert json.loads(data.stdout)["explanation"]["agreement"] == "different"
