@@ -5,6 +5,7 @@ order of commits without a gap. Bundles are written once. What is read is never 
 was written: whoever loads a bundle verifies it again, and its revision is a digest of its content.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from broker.db.engine import DATABASE_ERRORS, Database
 from broker.db.tables import policy_activation, policy_bundle, policy_replica
 from broker.policy.activation import Action, Activation, Mode, Share, State, add_up
 
+# For whatever is asked, the answer included: a process that is cut off must still be able to end.
+_DEADLINE: Final = timedelta(seconds=3)
 _CHANNEL: Final = "policy_activation"  # as the trigger of the table has it
 _READ: Final = 1000  # rows, the newest: years of them
 KEPT: Final = 50  # bundles, the newest; those in use are kept besides
@@ -87,9 +90,12 @@ class PolicyLedger:
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[AsyncConnection]:
         try:
-            async with self._database.engine.begin() as connection:
+            async with (
+                asyncio.timeout(_DEADLINE.total_seconds()),
+                self._database.engine.begin() as connection,
+            ):
                 yield connection
-        except (NotDurable, *DATABASE_ERRORS) as error:
+        except (NotDurable, TimeoutError, *DATABASE_ERRORS) as error:
             raise PolicyLedgerUnavailable("the policy ledger cannot be read or written") from error
 
     async def append(
