@@ -4,12 +4,13 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 import yaml
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from broker.db.embedded import EmbeddedPostgres
 from broker.oauth import TokenType
@@ -20,12 +21,11 @@ from broker.workbench.scenarios.scenario import Scenario
 from broker.workbench.scenarios.sheet import NOON
 from tests.configuration import AUDIT_KEYS, secret, write_keys
 from tests.configuration import _client as with_secret
-from tests.examples import make_whole
-from tests.jwts import jwt, public_jwk, unverified_claims
+from tests.examples import KEY, make_whole, sign, with_keys
+from tests.jwts import jwt, unverified_claims
 from tests.server import BrokerClient, BrokerProcess, talk_to
 from tests.wire import assert_issued, assert_refused, exchange_form
 
-KEY: Final = ec.generate_private_key(ec.SECP256R1())
 # Whenever the suite runs.
 ALWAYS: Final = [
     {
@@ -100,24 +100,11 @@ class Running:
 
     def _signed(self, supposed: SupposedToken, client: str, settings: Settings) -> str:
         """The token that is supposed, as its issuer would sign it now."""
-        now = int(time.time())
-        (alias,) = [a for a, issuer in self._issuers.items() if issuer == supposed.issuer]
-        said: dict[str, Any] = dict(supposed.claims)
+        now = datetime.now(UTC)
+        said = dict(supposed.claims)
         if "auth_time" in said:
-            said["auth_time"] += now - int(NOON.timestamp())
-        if supposed.scopes:
-            said["scope"] = " ".join(sorted(supposed.scopes))
-        if supposed.chain:
-            said["act"] = {"iss": supposed.chain[0].issuer, "sub": supposed.chain[0].subject}
-        return self.token(
-            alias,
-            supposed.subject,
-            "",
-            **said,
-            aud=list(supposed.audiences) or client,
-            iat=now - int(supposed.age.total_seconds()),
-            exp=now + int(supposed.life.total_seconds()),
-        )
+            said["auth_time"] += int((now - NOON).total_seconds())
+        return sign(replace(supposed, claims=said), settings, client, now)
 
     async def get(self, *asked: str, **parameters: str) -> str:
         """Ask for what is given, and return the token."""
@@ -131,10 +118,7 @@ class Running:
 async def running(name: str, place: Path, postgres: EmbeddedPostgres) -> AsyncIterator[Running]:
     """Run an example as it stands, but for its place and for keys that a test can have."""
     folder = make_whole(name, place)
-    document = yaml.safe_load((folder / "broker.yaml").read_text())
-    for issuer in document["issuers"]:
-        del issuer["discovery"]
-        issuer |= {"jwks": {"keys": [public_jwk(KEY, alg="ES256")]}, "algorithms": ["ES256"]}
+    document = with_keys(yaml.safe_load((folder / "broker.yaml").read_text()))
     for client in document["clients"]:
         del client["auth"], client["jwks_uri"]
         client.update(with_secret(client["id"]))
