@@ -1,46 +1,22 @@
 """``broker policy replay``: what another policy would have said to what was asked."""
 
-import asyncio
-import os
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, aclosing, contextmanager
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
-import orjson
 import typer
-from rich.text import Text
 
-from broker.audit.access import describe_filter
-from broker.audit.decided import Lots, Stretch, read_export, read_trail
-from broker.audit.export.output import open_output
-from broker.audit.query import Filter
-from broker.audit.reader import RecordReader
-from broker.audit.vault import Vault
-from broker.cli.audit.source import (
-    Config,
-    DatabaseUrl,
-    KeyFile,
-    Unclear,
-    find_database,
-    find_vault,
-    open_reader,
-    parse_moment,
-    record_look,
-    told,
-)
+from broker.audit.decided import Stretch
+from broker.cli.audit.source import Config, DatabaseUrl, KeyFile, parse_moment, told
 from broker.cli.console import build_console
-from broker.cli.policy.replay_progress import ReplayProgress
+from broker.cli.policy.replay_reports import (
+    RENDERERS,
+    ReplayFormat,
+    find_renderer,
+    write_report,
+)
+from broker.cli.policy.replay_run import Asked, run_replay
 from broker.cli.policy.replay_table import print_report
-from broker.workbench.candidate import open_candidate
-from broker.workbench.replay.disguise import Disguise
-from broker.workbench.replay.markdown import render_markdown
-from broker.workbench.replay.page import render_page
-from broker.workbench.replay.past import Cause
-from broker.workbench.replay.replayer import CEILING, Keep, Replayer, undisturbed
-from broker.workbench.replay.report import Outcome, Report
+from broker.workbench.replay.report import Outcome
 
 REPLAY_HELP: Final = (
     "Exit codes: **0** nothing changes, **1** something changes and nothing widens, **2** it could"
@@ -53,32 +29,6 @@ _CODES: Final = {
     Outcome.UNFINISHED: 2,
     Outcome.WIDENS: 3,
 }
-
-
-class ReplayFormat(StrEnum):
-    """How it is printed."""
-
-    TABLE = "table"
-    JSON = "json"
-    MARKDOWN = "markdown"
-    HTML = "html"
-
-
-_SUFFIXES: Final = {
-    ".json": ReplayFormat.JSON,
-    ".md": ReplayFormat.MARKDOWN,
-    ".html": ReplayFormat.HTML,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    policies: Path
-    against: Path | None
-    file: Path | None
-    stretch: Stretch
-    save: Path | None
-    harmless: frozenset[str]
 
 
 def replay(
@@ -176,7 +126,7 @@ def replay(
     a day and the ids of some. What cannot be replayed is counted by its cause.
     """
     with told():
-        asked = _Asked(
+        asked = Asked(
             policies,
             against,
             file,
@@ -191,134 +141,12 @@ def replay(
             save,
             frozenset(harmless or ()),
         )
-        writers = {path: _writer(path) for path in reports or ()}
-        with _database(asked, config, database_url) as url:
-            vault = find_vault(config, database_url, key_file) if url else None
-            with _saved(asked) as keep:
-                report = asyncio.run(_replay(asked, url, vault, keep))
-        for path, render in writers.items():
-            _write(path, render(report))
-    _print(report, output)
-    raise typer.Exit(_CODES[report.outcome])
-
-
-@contextmanager
-def _database(asked: _Asked, config: Path | None, url: str | None) -> Iterator[str | None]:
-    """Yield where to read from; None where a file says all of it."""
-    if asked.file is not None and config is None and url is None:
-        yield None
-        return
-    with find_database(config, url) as found:
-        yield found
-
-
-@contextmanager
-def _saved(asked: _Asked) -> Iterator[Keep | None]:
-    """Yield what takes decisions along; the file is there as a whole or not at all."""
-    if asked.save is None:
-        if asked.harmless:
-            raise Unclear("--keep-claim: is for --save; leave it out")
-        yield None
-        return
-    try:
-        with open_output(asked.save) as out:
-            yield Keep(Disguise(os.urandom(32), harmless=asked.harmless), out.write)
-    except OSError as error:
-        raise Unclear(f"--save: {asked.save} cannot be written ({error.strerror})") from None
-
-
-async def _replay(asked: _Asked, url: str | None, vault: Vault | None, keep: Keep | None) -> Report:
-    console = build_console(stderr=True)
-    async with AsyncExitStack() as stack:
-        progress = stack.enter_context(ReplayProgress(console))
-        progress.say("compiling")
-        candidate = stack.enter_context(open_candidate(asked.policies, ceiling=CEILING))
-        before = (
-            None
-            if asked.against is None
-            else stack.enter_context(open_candidate(asked.against, ceiling=CEILING))
-        )
-        replayer = Replayer(candidate, against=before, keep=keep)
-        lots = await stack.enter_async_context(aclosing(await _open(asked, url, vault, stack)))
-        stack.enter_context(undisturbed())
-        async for lot in lots:
-            replayer.feed(lot)
-            progress.show(replayer.tally)
-            if replayer.exhausted:
-                break
-    if keep is not None:
-        console.print(Text(_say_kept(replayer), "quiet"))
-    stretch = asked.stretch
-    if not replayer.tally.decisions and replayer.tally.lost[Cause.SEALED]:
-        raise Unclear(
-            "every input is sealed: name the audit key with --key-file, or export with"
-            " `broker audit query --format jsonl --open`"
-        )
-    return Report(
-        candidate=candidate.revision,
-        against=None if before is None else before.revision,
-        since=stretch.since,
-        until=stretch.until,
-        client=stretch.client,
-        target=stretch.target,
-        limit=stretch.limit,
-        sample=stretch.sample,
-        whole=not replayer.exhausted,
-        tally=replayer.tally,
-    )
-
-
-def _say_kept(replayer: Replayer) -> str:
-    left = replayer.tally.decisions - replayer.kept
-    why = f"; {left:,} are not: they are decided otherwise without the persons" if left else ""
-    return f"{replayer.kept:,} decisions are saved{why}"
-
-
-async def _open(asked: _Asked, url: str | None, vault: Vault | None, stack: AsyncExitStack) -> Lots:
-    stretch = asked.stretch
-    if asked.file is not None and url is None:
-        return read_export(asked.file, None, stretch)
-    database = await stack.enter_async_context(open_reader(url or ""))
-    reader = RecordReader(database, vault)
-    wanted = Filter(
-        since=stretch.since, until=stretch.until, client=stretch.client, target=stretch.target
-    )
-    details = describe_filter(wanted) | {"most": stretch.limit, "names": False}
-    await record_look(database, "audit.replay", details, vault)
-    if asked.file is not None:
-        return read_export(asked.file, reader, stretch)
-    return read_trail(database, reader, stretch)
-
-
-def _writer(path: Path) -> Callable[[Report], str]:
-    try:
-        return _RENDERERS[_SUFFIXES[path.suffix]]
-    except KeyError:
-        raise Unclear(
-            f"--report: {path.name} should end in one of {', '.join(_SUFFIXES)}"
-        ) from None
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text)
-    except OSError as error:
-        raise Unclear(f"--report: {path} cannot be written ({error.strerror})") from None
-
-
-def _print(report: Report, output: ReplayFormat) -> None:
+        renderers = {path: find_renderer(path) for path in reports or ()}
+        report = run_replay(asked, config=config, url=database_url, key_file=key_file)
+        for path, render in renderers.items():
+            write_report(path, render(report))
     if output is ReplayFormat.TABLE:
         print_report(report, build_console())
     else:
-        print(_RENDERERS[output](report))
-
-
-def _render_json(report: Report) -> str:
-    return orjson.dumps(report.render(), option=orjson.OPT_INDENT_2).decode()
-
-
-_RENDERERS: Final[dict[ReplayFormat, Callable[[Report], str]]] = {
-    ReplayFormat.JSON: _render_json,
-    ReplayFormat.MARKDOWN: render_markdown,
-    ReplayFormat.HTML: render_page,
-}
+        print(RENDERERS[output](report))
+    raise typer.Exit(_CODES[report.outcome])
