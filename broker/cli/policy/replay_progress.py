@@ -2,7 +2,7 @@
 
 import time
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from rich.console import Console
 from rich.status import Status
@@ -10,7 +10,7 @@ from rich.text import Text
 
 from broker.workbench.replay.tally import Tally
 
-_EVERY = 0.2  # seconds
+_EVERY: Final = 0.2  # seconds
 
 
 class ReplayProgress:
@@ -47,6 +47,6 @@ class ReplayProgress:
         rate = tally.decisions / max(now - self._began, _EVERY)
         at = tally.first[:16].replace("T", " ")
         self.say(
-            f"{tally.decisions:,} decisions replayed, {rate:,.0f} a second, back to {at}:"
+            f"{tally.decisions:,} replayed, {rate:,.0f}/s, back to {at}:"
             f" {tally.changed:,} change, {tally.widening:,} widen"
         )
