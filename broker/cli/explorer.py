@@ -7,15 +7,21 @@ import sys
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Protocol
 
 from rich.console import Console
 from rich.text import Text
 
 from broker.explorer.admission import LINK_LIFE
-from broker.explorer.server import Explorer
 
 _SCREENS: Final = ("DISPLAY", "WAYLAND_DISPLAY")
+
+
+class Linked(Protocol):
+    """What is offered: pages of an explorer, or of another such server."""
+
+    def new_link(self) -> str:
+        """Return a link that lets one browser in, once and soon."""
 
 
 def whoever() -> str:
@@ -26,7 +32,7 @@ def whoever() -> str:
         return f"user {os.getuid()}"
 
 
-def print_link(console: Console, explorer: Explorer) -> str:
+def print_link(console: Console, explorer: Linked) -> str:
     """Print a new link and return it; it is alone in its line, so that it can be copied."""
     link = explorer.new_link()
     console.print(Text(link, "link"), soft_wrap=True)
@@ -39,7 +45,7 @@ def link_terms() -> str:
 
 
 @contextmanager
-def links_on_enter(console: Console, explorer: Explorer) -> Iterator[bool]:
+def links_on_enter(console: Console, explorer: Linked) -> Iterator[bool]:
     """Print another link at each Enter; yields whether anybody is there to press it."""
     loop = asyncio.get_running_loop()
 

@@ -1,7 +1,8 @@
 """What holds for every request of the explorer: plain ASGI, around all of its pages.
 
 (1) it was sent to this very address, so no other name leads here (DNS rebinding);
-(2) it reads: nothing is changed by a request, so no other method is known;
+(2) it reads: nothing is changed by a request, so no other method is known; but for the places that
+    an application names, where a form of these very pages is sent, said so by the browser twice;
 (3) it comes from these pages or from the address bar, and its browser was let in; static files
     alone are for everybody;
 (4) its answer is kept by nobody, framed by nobody, and runs no script but ours;
@@ -27,7 +28,8 @@ _POLICY: Final = (
     b" connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none';"
     b" require-trusted-types-for 'script'; trusted-types 'none'"
 )
-HEADERS: Final = (
+Headers = tuple[tuple[bytes, bytes], ...]
+HEADERS: Final[Headers] = (
     (b"cache-control", b"no-store"),
     (
         b"content-security-policy",
@@ -40,6 +42,10 @@ HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
 )
+# Who refers to nothing sends forms with ``Origin: null``, which says nothing.
+_FORM_HEADERS: Final = tuple(
+    (name, b"same-origin" if name == b"referrer-policy" else value) for name, value in HEADERS
+)
 _OURS: Final = frozenset({b"same-origin", b"none"})  # Sec-Fetch-Site; old browsers send none
 _log = logging.getLogger(__name__)
 
@@ -47,6 +53,7 @@ _NOT_HERE: Final = Trouble(
     421, "Another address", "This page is not served under the name that was asked for."
 )
 _METHOD: Final = Trouble(405, "Not here", "These pages are read, and nothing else.")
+_FORM: Final = b"application/x-www-form-urlencoded"
 _ELSEWHERE: Final = Trouble(403, "From elsewhere", "Other pages may not read these.")
 MISSING: Final = Trouble(404, "Not here", "There is no such page.")
 _AGAIN: Final = "Press Enter where the explorer runs: it prints a new link."
@@ -60,18 +67,28 @@ _OUR_FAULT: Final = Trouble(500, "Something went wrong", "This is a fault of the
 class Gate:
     """An ASGI application around the pages."""
 
-    def __init__(self, app: ASGIApp, admission: Admission, pages: Pages, address: str) -> None:
-        """``address``: host and port, as browsers send them."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        admission: Admission,
+        pages: Pages,
+        address: str,
+        *,
+        forms: frozenset[str] = frozenset(),
+    ) -> None:
+        """``address``: host and port, as browsers send them; ``forms``: paths that take POST."""
         self._app = app
         self._admission = admission
         self._pages = pages
         self._address = address.encode()
+        self._forms = forms
+        self._headers = _FORM_HEADERS if forms else HEADERS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":  # nothing else is offered
             return
-        answer = _Answer(send)
+        answer = _Answer(send, self._headers)
         response = self._refusal(scope)
         if response is not None:
             await response(scope, receive, answer)
@@ -105,11 +122,21 @@ class Gate:
     def _find_stray(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Trouble | None:
         if headers.get(b"host") != self._address:  # see (1)
             return _NOT_HERE
+        if scope["method"] == "POST" and scope["path"] in self._forms:
+            return None if self._is_own_form(headers) else _ELSEWHERE
         if scope["method"] != "GET":  # see (2)
             return _METHOD
         foreign = headers.get(b"sec-fetch-site", b"none") not in _OURS  # see (3)
         navigates = headers.get(b"sec-fetch-mode") == b"navigate"
         return _ELSEWHERE if foreign and not navigates else None
+
+    def _is_own_form(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether a page of ours sends it: no page can forge either, and its cookie is Strict."""
+        return (
+            headers.get(b"origin") == b"http://" + self._address
+            and headers.get(b"sec-fetch-site", b"same-origin") == b"same-origin"
+            and headers.get(b"content-type", b"").partition(b";")[0].strip() == _FORM
+        )
 
     def _open(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Response:
         try:
@@ -155,16 +182,17 @@ class Gate:
 class _Answer:
     """Adds to an answer what every answer has."""
 
-    __slots__ = ("_send", "started")
+    __slots__ = ("_headers", "_send", "started")
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, headers: Headers) -> None:
         self._send = send
+        self._headers = headers
         self.started = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
-            message["headers"] = [*message.get("headers", ()), *HEADERS]
+            message["headers"] = [*message.get("headers", ()), *self._headers]
         await self._send(message)
 
 

@@ -12,6 +12,7 @@ from broker.cli.policy.reach import REACH_HELP, reach
 from broker.cli.policy.replay import REPLAY_HELP, replay
 from broker.cli.policy.status import STATUS_HELP, status
 from broker.cli.policy.test import TEST_HELP, run_tests
+from broker.cli.policy.ui import UI_HELP, ui
 
 app = typer.Typer(
     rich_markup_mode="markdown",
@@ -28,6 +29,7 @@ app.command("explain", epilog=EXPLAIN_HELP)(explain)
 app.command("matrix", epilog=MATRIX_HELP)(matrix)
 app.command("reach", epilog=REACH_HELP)(reach)
 app.command("replay", epilog=REPLAY_HELP)(replay)
+app.command("ui", epilog=UI_HELP)(ui)
 app.command("activate", epilog=ACTIVATE_HELP)(activate)
 app.command("rollback", epilog=ROLLBACK_HELP)(rollback)
 app.command("status", epilog=STATUS_HELP)(status)

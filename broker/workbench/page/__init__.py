@@ -1,0 +1,1 @@
+"""The policy workbench as a local page: a change is tried before anybody else sees it."""
