@@ -25,6 +25,7 @@ class Template:
 _WEEKDAYS: Final = ["mon", "tue", "wed", "thu", "fri"]
 _WEDNESDAY_NOON: Final = 1795608000  # 2026-11-25T12:00:00Z
 _SUNDAY_NOON: Final = 1795953600  # 2026-11-29T12:00:00Z
+_CHRISTMAS: Final = 1798156800  # 2026-12-25T00:00:00Z
 _BROKER: Final = {"issuer": "https://broker.example.com", "subject": "checkout"}
 _STRANGER: Final = {"issuer": "https://stranger.example.com", "subject": "mallory"}
 
@@ -93,6 +94,14 @@ TEMPLATES: Final[Mapping[str, Template]] = {
         met={"/subject/issuer": "https://idp.example.com"},
         unmet={"/subject/issuer": "https://partner.example.com"},
         everywhere=True,
+    ),
+    "period": Template(
+        function="outside",
+        title="A freeze of {target}",
+        refuses="It is within a freeze, or nobody said what time it is.",
+        parameters={"period": [{"from": "2026-12-20", "to": "2027-01-03"}]},
+        met={"/request/time": _WEDNESDAY_NOON},
+        unmet={"/request/time": _CHRISTMAS},
     ),
     "step_up": Template(
         function="met",
