@@ -78,13 +78,14 @@ def review_data(opa: Path, snapshot: Snapshot, marks: Marks, folder: Path) -> It
 
 def _load_schema(folder: Path, file: PurePosixPath, named: str) -> Mapping[str, Any] | None:
     root = folder.resolve()
-    path = (root / file.parent / named).resolve()
     # Not from anywhere else: what a policy is checked by travels with it.
-    if not path.is_relative_to(root):
-        return None
     try:
+        path = (root / file.parent / named).resolve()
+        # A file, and no pipe that would be waited for.
+        if not path.is_relative_to(root) or not path.is_file():
+            return None
         found = orjson.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RuntimeError):  # RuntimeError: a link to itself
         return None
     return found if isinstance(found, dict) else None
 

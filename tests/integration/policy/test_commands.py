@@ -260,6 +260,22 @@ def test_check_lets_nobody_look_into_what_no_folder_may_hold(edited: Path, tmp_p
     assert {"policy": "bad"} == findings(edited)
 
 
+@pytest.mark.parametrize("made", ["pipe", "no-json", "nothing"])
+def test_a_schema_that_cannot_be_read_is_named(edited: Path, made: str):
+    """At the line that names it, and without waiting."""
+    folder = edited / "broker/mine"
+    folder.mkdir()
+    (folder / "data.yaml").write_text("a: 1\n# yaml-language-server: $schema=s.json\n")
+    if made == "pipe":
+        os.mkfifo(folder / "s.json")
+    elif made == "no-json":
+        (folder / "s.json").write_text("{")
+    report = json.loads(run("check", edited, "--format", "json").stdout)
+
+    (found,) = [each["text"] for each in report["findings"] if each["mark"] == "bad"]
+    assert f"{folder}/data.yaml:2: names a schema that is no JSON file of this folder" == found
+
+
 def test_check_says_file_and_line(edited: Path):
     """An editor, or a reader of a log, can go there."""
     grants = edited / "broker/grants/data.yaml"
