@@ -8,20 +8,18 @@ machine has it.
 import asyncio
 import base64
 import json
-import os
 import random
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import yaml
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Page
 
 from broker.audit.seal_state import load_seal_state
 from broker.cli.console import build_console
@@ -31,10 +29,9 @@ from broker.db.engine import Database
 from broker.demo.stage import Stage, set_stage
 from broker.explorer.links import row_link, search_link, transaction_link
 from broker.oauth import GRANT_TYPE_TOKEN_EXCHANGE, TokenType
-from scripts.install_chromium import find_chromium
+from scripts.camera import IMAGES, ROOT, chromium
+from scripts.policy_pictures import shoot_policy
 
-ROOT = Path(__file__).resolve().parent.parent
-IMAGES = ROOT / "docs" / "images"
 LARGEST = 200_000  # bytes of a picture
 _PEOPLE = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi")
 _SECOND = timedelta(seconds=1)
@@ -54,15 +51,6 @@ ledger:
     reentry: false
     issuers: ["*"]
 """
-_FONTS = """<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd">
-<fontconfig><include ignore_missing="yes">/etc/fonts/fonts.conf</include>
-<match><test name="family" qual="any"><string>system-ui</string></test>
-<edit name="family" mode="assign" binding="strong"><string>Inter</string></edit></match>
-<match><test name="family" qual="any"><string>sans</string></test>
-<edit name="family" mode="prepend" binding="strong"><string>Inter</string></edit></match>
-<match><test name="family" qual="any"><string>sans-serif</string></test>
-<edit name="family" mode="prepend" binding="strong"><string>Inter</string></edit></match>
-</fontconfig>"""
 
 
 def main() -> int:
@@ -86,7 +74,7 @@ async def _make(program: Path, folder: Path) -> int:
         window = {"since": f"{began:%F %T}", "until": f"{datetime.now(UTC) + _SECOND:%F %T}"}
         await _sealed(stage)
         report = await asyncio.to_thread(_replay, stage, folder)
-        async with build_demo_explorer(stage) as explorer, _chromium(program, folder) as browser:
+        async with build_demo_explorer(stage) as explorer, chromium(program, folder) as browser:
             sizes = {}
             for scheme in ("light", "dark"):
                 context = await browser.new_context(
@@ -99,6 +87,8 @@ async def _make(program: Path, folder: Path) -> int:
                 for made in await _shoot(page, f"http://{explorer.address}", row, window, scheme):
                     sizes[made.name] = made.stat().st_size
                 await context.close()
+            for made in await shoot_policy(browser, folder):
+                sizes[made.name] = made.stat().st_size
     for name, size in sizes.items():
         console.print(f"{name}  {size // 1000} kB")
     return 1 if max(sizes.values()) > LARGEST else 0
@@ -158,19 +148,6 @@ async def _shoot(
         made.append(IMAGES / f"{name}-{scheme}.png")
         await page.screenshot(path=made[-1])
     return made
-
-
-@asynccontextmanager
-async def _chromium(program: Path, folder: Path) -> AsyncIterator[Browser]:
-    fonts = folder / "fonts.conf"
-    fonts.write_text(_FONTS)
-    flags = ["--no-sandbox"] if os.geteuid() == 0 else []
-    async with async_playwright() as playwright:
-        yield await playwright.chromium.launch(
-            executable_path=program,
-            args=[*flags, "--font-render-hinting=none"],
-            env=os.environ | {"FONTCONFIG_FILE": str(fonts)},
-        )
 
 
 async def _sealed(stage: Stage) -> None:
