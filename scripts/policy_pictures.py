@@ -109,6 +109,7 @@ async def _take(page: Page, name: str, scheme: str) -> Path:
 
 def _write(folder: Path) -> dict[str, tuple[Path, int]]:
     """Write the pages that need no server; return where, and how high they are shown."""
+    folder.mkdir(exist_ok=True)
     (folder / "broker.yaml").write_text(_PARTIES)
     shutil.copytree(ROOT / "policies", folder / "policies")
     shutil.copytree(ROOT / "policies", folder / "candidate")

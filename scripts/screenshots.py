@@ -30,6 +30,7 @@ from broker.demo.stage import Stage, set_stage
 from broker.explorer.links import row_link, search_link, transaction_link
 from broker.oauth import GRANT_TYPE_TOKEN_EXCHANGE, TokenType
 from scripts.camera import IMAGES, ROOT, chromium
+from scripts.install_chromium import find_chromium
 from scripts.policy_pictures import shoot_policy
 
 LARGEST = 200_000  # bytes of a picture
@@ -87,7 +88,7 @@ async def _make(program: Path, folder: Path) -> int:
                 for made in await _shoot(page, f"http://{explorer.address}", row, window, scheme):
                     sizes[made.name] = made.stat().st_size
                 await context.close()
-            for made in await shoot_policy(browser, folder):
+            for made in await shoot_policy(browser, folder / "policy"):
                 sizes[made.name] = made.stat().st_size
     for name, size in sizes.items():
         console.print(f"{name}  {size // 1000} kB")
