@@ -43,6 +43,7 @@ class Grid:
     """Clients from top to bottom, targets from left to right."""
 
     targets: tuple[str, ...]
+    left: int  # targets that are not in it
     lines: tuple[tuple[str, tuple[Square, ...]], ...]
 
 
@@ -71,13 +72,15 @@ def render_page(matrix: Matrix, difference: MatrixDifference | None = None) -> s
 def build_grid(rows: list[Row]) -> Grid:
     """Return the grid of those who may get something, and where something may be got."""
     places = _places(rows)
-    targets = tuple(dict.fromkeys(row.target for row in rows))[:WIDEST]
+    every = tuple(dict.fromkeys(row.target for row in rows))
+    targets = every[:WIDEST]
     scopes: dict[tuple[str, str], set[str]] = {}
     for row in rows:
         found = scopes.setdefault((row.client, row.target), set())
         found |= {line.scope for line in row.lines}
     return Grid(
         targets,
+        len(every) - len(targets),
         tuple(
             (
                 client,
