@@ -42,18 +42,18 @@ def write_rule(folder: Path) -> None:
         path.write_text(text)
 
 
-async def test_a_token_that_obliges_to_an_alert_is_told_of_everywhere(clean, tmp_path):
+async def test_a_token_that_obliges_to_an_alert_is_told_of_everywhere(fresh, tmp_path):
     """Its row says so, the log and a metric do, and the trail raises an alert from the row."""
     audit = {"checkpoints": {"key_file": "checkpoint.key", "every": "100ms"}}
-    config = write_configuration(tmp_path, clean.app_url, audit=audit)
+    config = write_configuration(tmp_path, fresh.app_url, audit=audit)
     write_rule(tmp_path)
     process = BrokerProcess(config)
     try:
         process.wait_ready()
-        async with talk_to(process, clean.auditor_url) as broker:
+        async with talk_to(process, fresh.auditor_url) as broker:
 
             async def looks():
-                return execute(clean.app_url, "SELECT FROM audit_cursor WHERE name = 'detect'")
+                return execute(fresh.app_url, "SELECT FROM audit_cursor WHERE name = 'detect'")
 
             await eventually(looks)
             token = subject_jwt(scope="orders.read orders.write")
@@ -66,7 +66,7 @@ async def test_a_token_that_obliges_to_an_alert_is_told_of_everywhere(clean, tmp
             assert_issued(obliged)
 
             async def told():
-                return alerts(clean)
+                return alerts(fresh)
 
             await eventually(told)
             ((_, rule, client, alert),) = await told()
