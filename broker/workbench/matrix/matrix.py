@@ -196,8 +196,14 @@ def _look(
     for number, prober in enumerate(probers):
         if isinstance(prober, Reason):
             continue
+        barred = False
         for scope in sorted(target.scopes):
-            for purpose, way in _obtain(prober, target.name, scope, asked, refusals):
+            before = len(refusals)
+            found_here = list(_obtain(prober, target.name, scope, asked, refusals, barred=barred))
+            barred = not found_here and all(
+                one.reasons[0] is Reason.POLICY_TARGET_NOT_GRANTED for one in refusals[before:]
+            )
+            for purpose, way in found_here:
                 key = (scope, way.holds, way.source, purpose, terms_of(way.permit))
                 found.setdefault(key, set()).add(number)
     obtainable = tuple(
@@ -224,7 +230,13 @@ def _look(
 
 
 def _obtain(
-    prober: Prober, target: str, scope: str, asked: Asked, refusals: list[Deny | Failed]
+    prober: Prober,
+    target: str,
+    scope: str,
+    asked: Asked,
+    refusals: list[Deny | Failed],
+    *,
+    barred: bool,
 ) -> Iterator[tuple[str | None, Way]]:
     vocabulary, scopes = asked.vocabulary, (scope,)
     # The same is not asked twice.
@@ -233,7 +245,7 @@ def _obtain(
         partial(decide, vocabulary.scopes), vocabulary.purposes, vocabulary.declared
     )
     for purpose in purposes:
-        ways, refused = find_ways(_under(decide, purpose), scope, vocabulary)
+        ways, refused = find_ways(_under(decide, purpose), scope, vocabulary, barred=barred)
         refusals += refused
         yield from ((purpose, way) for way in ways)
 

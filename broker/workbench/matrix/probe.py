@@ -7,6 +7,7 @@ by the same guest and floor. Only what does not change is not made again each ti
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -109,7 +110,7 @@ class Prober:
             "scopes": list(scopes),
             "purpose": purpose,
         }
-        subject = document["subject"] | {"scopes": sorted(holds)}
+        subject = document["subject"] | {"scopes": _render_names(holds)}
         return document | {"request": request, "subject": subject}
 
     def _suppose(
@@ -126,6 +127,11 @@ class Prober:
             targets=(self._targets[target],),
             scopes=scopes,
         )
+
+
+@lru_cache(maxsize=4096)
+def _render_names(names: frozenset[str]) -> orjson.Fragment:
+    return orjson.Fragment(orjson.dumps(sorted(names)))
 
 
 def suppose_subject(

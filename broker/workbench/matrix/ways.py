@@ -5,7 +5,8 @@
 (3) Where holding more never obtains less, every way of one name is found: what is held alone, and,
     taking away each source that the policy names until it refuses, all that it follows from.
 (4) Where holding more obtains less, as by a rule that refuses who holds too much, what is found is
-    what holding nothing, the scope, or one other configured scope obtains, alone.
+    what holding nothing, the scope, or one other configured scope obtains, alone. It shows by who
+    holds everything being refused for another reason than holding too little.
 (5) Of ways that need several names together as many are found as differ in what the policy names
     as the source, and one more.
 """
@@ -35,6 +36,7 @@ _SETTLED: Final = frozenset(
         Reason.POLICY_PURPOSE_NOT_ALLOWED,
     }
 )
+_TOO_LITTLE: Final = frozenset({Reason.POLICY_SCOPE_NOT_HELD, Reason.POLICY_SCOPE_NOTHING_LEFT})
 _NOTHING: Final[Holding] = frozenset()
 
 
@@ -48,9 +50,13 @@ class Way:
 
 
 def find_ways(
-    ask: Ask, scope: str, vocabulary: Vocabulary
+    ask: Ask, scope: str, vocabulary: Vocabulary, *, barred: bool = False
 ) -> tuple[list[Way], list[Deny | Failed]]:
-    """Return the ways to a scope, and, if there are none, how it was refused."""
+    """Return the ways to a scope, and, if there are none, how it was refused.
+
+    ``barred``: the target was refused for another scope, whoever holds nothing or everything. If
+    it is again for who holds everything, it is not asked for who holds nothing.
+    """
     decisions: dict[Holding, Decision] = {}
 
     def decide(holds: Holding) -> Decision:
@@ -59,7 +65,7 @@ def find_ways(
         return decisions[holds]
 
     ways: dict[Holding, Way] = {}
-    for holds in _search(decide, scope, vocabulary):
+    for holds in _search(decide, scope, vocabulary, barred=barred):
         decision = decide(holds)
         if isinstance(decision, Permit) and len(ways) < MOST:
             ways[holds] = Way(holds, decision, _source(decision, scope))
@@ -71,11 +77,11 @@ def find_ways(
 
 
 def _search(
-    decide: Callable[[Holding], Decision], scope: str, vocabulary: Vocabulary
+    decide: Callable[[Holding], Decision], scope: str, vocabulary: Vocabulary, *, barred: bool
 ) -> Iterator[Holding]:
     """Yield what may be a least way; whoever asks sees whether it is permitted."""
     everything = vocabulary.scopes
-    if _is_settled(decide(everything)) and _is_settled(decide(_NOTHING)):
+    if _is_settled(decide(everything)) and (barred or _is_settled(decide(_NOTHING))):
         return
     yield _NOTHING
     if isinstance(decide(_NOTHING), Permit):
@@ -85,8 +91,9 @@ def _search(
     yield from _take_away(decide, scope, everything - own)
     if not isinstance(decide(own), Permit):
         yield _shrink(decide, everything)
-    for name in sorted(vocabulary.likely):
-        yield frozenset({name})
+    if any(_hides(decide(holds)) for holds in (everything, everything - own)):
+        for name in sorted(vocabulary.likely):
+            yield frozenset({name})
 
 
 def _take_away(
@@ -126,6 +133,11 @@ def _shrink(decide: Callable[[Holding], Decision], holds: Holding) -> Holding:
 
 def _is_settled(decision: Decision) -> bool:
     return not isinstance(decision, Permit) and decision.reasons[0] in _SETTLED
+
+
+def _hides(decision: Decision) -> bool:
+    """Whether it is refused for another reason than that too little is held."""
+    return not isinstance(decision, Permit) and decision.reasons[0] not in _TOO_LITTLE
 
 
 def _source(permit: Permit, scope: str) -> str | None:
