@@ -1,19 +1,26 @@
 """``broker policy ui`` as somebody types it, with decisions to replay."""
 
+import asyncio
 import html
 import os
 import re
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import orjson
 import pytest
 
+from broker.workbench.candidate import open_candidate
+from broker.workbench.replay.replayer import CEILING
+from tests.audit import now
 from tests.builders import client, exchange, target, verified_token
-from tests.replaying import record
+from tests.configuration import write_keys
+from tests.fixtures.postgres import OneDatabase, execute
+from tests.replaying import record, write_decided
 from tests.workbenching import GRANTS, parties, write_policy
 
 ROOT = Path(__file__).parents[2]
@@ -85,6 +92,45 @@ def test_a_change_is_tried_on_what_was_decided_and_nothing_is_written(tmp_path: 
     assert grants.read_text() == before
 
 
+async def test_the_trail_is_read_once_and_that_is_on_record(
+    clean: OneDatabase, tmp_path: Path
+) -> None:
+    """With the audit key of the operator, at the start."""
+    policies = write_policy(tmp_path)
+    write_keys(tmp_path)
+    at = now()
+    token = verified_token(
+        scopes=SCOPES, issued_at=at - timedelta(minutes=1), expires_at=at + timedelta(hours=1)
+    )
+    asked = exchange(
+        at=at,
+        client=client("inventory"),
+        subject=token,
+        targets=(target("ledger", scopes=SCOPES),),
+        scopes=("ledger.append",),
+    )
+    with open_candidate(policies, ceiling=CEILING) as policy:
+        await write_decided(clean.app_url, policy, asked, asked)
+    place = ("--database-url", clean.auditor_url, "--key-file", tmp_path / "audit.key")
+    process = start(policies, "--since", "1d", *place)
+    assert process.stdout is not None
+    try:
+        await asyncio.to_thread(process.stdout.readline)
+        link = (await asyncio.to_thread(process.stdout.readline)).strip()
+        here = link.partition("/open")[0]
+        async with httpx.AsyncClient(base_url=here, timeout=60, trust_env=False) as browser:
+            await browser.get(link)
+            page = await browser.get("/")
+    finally:
+        process.kill()
+        process.communicate()
+
+    assert "2 decisions made again: 0 change" in page.text
+    assert "nobody said who there is: start it with --config" in page.text
+    looked = execute(clean.superuser_url, "SELECT action FROM audit_access")
+    assert "audit.replay" in {row["action"] for row in looked}
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -92,6 +138,7 @@ def test_a_change_is_tried_on_what_was_decided_and_nothing_is_written(tmp_path: 
         pytest.param(["docs"], "holds no policy", id="no-policy"),
         pytest.param(["policies", "--from", "nowhere"], "nowhere cannot be read", id="no-file"),
         pytest.param(["policies", "--port", "70000"], "--port", id="no-port"),
+        pytest.param(["policies", "--from", "a", "--since", "1d"], "leave it out", id="both"),
     ],
 )
 def test_what_cannot_be_opened_is_told(arguments: list[str], said: str) -> None:

@@ -2,14 +2,29 @@
 
 import asyncio
 import signal
+from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 from rich.text import Text
 
-from broker.audit.decided import Stretch, read_export
-from broker.cli.audit.source import Unclear, told
+from broker.audit.access import describe_filter
+from broker.audit.decided import Lots, Stretch, read_export, read_trail
+from broker.audit.query import Filter
+from broker.audit.reader import RecordReader
+from broker.audit.vault import Vault
+from broker.cli.audit.source import (
+    DatabaseUrl,
+    KeyFile,
+    Unclear,
+    find_database,
+    find_vault,
+    open_reader,
+    parse_moment,
+    record_look,
+    told,
+)
 from broker.cli.console import build_console
 from broker.cli.explorer import link_terms, links_on_enter, open_browser, print_link
 from broker.cli.options import Config
@@ -41,7 +56,16 @@ def ui(
         typer.Option(
             "--from",
             metavar="FILE",
-            help="Replay what was exported by `broker audit query --format jsonl --open`.",
+            help="Replay what was exported by `broker audit query --format jsonl --open`, or saved"
+            " by `broker policy replay --save`.",
+            show_default=False,
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            help="Replay what is in the trail from then on, like `7d` ago; read once, at the"
+            " start, and on record as any look.",
             show_default=False,
         ),
     ] = None,
@@ -52,25 +76,47 @@ def ui(
         bool, typer.Option("--no-browser", help="Print the link and open nothing.")
     ] = False,
     config: Config = None,
+    database_url: DatabaseUrl = None,
+    key_file: KeyFile = None,
 ) -> None:
     """Change grants or Rego in a browser, and see at once what it does.
 
     It is a copy that is changed: nothing is written to the folder, and no broker is touched. Shown
     are errors with file and line, tests, scenarios, who may obtain more or less, and, with
-    `--from`, what would have changed for calls on record. What leaves is a patch for
+    `--from` or `--since`, what would have changed for calls on record. What leaves is a patch for
     `git apply`. Served on this machine alone, to the browser that opens the link that is printed.
     """
     with told():
         settings = None if config is None else load_settings(config, only=PARTIES)
-        records = [] if file is None else asyncio.run(_read(file))
+        if file is not None and since is not None:
+            raise Unclear("--since: is for the trail; leave it out with --from")
+        records: list[dict[str, object]] = []
+        if file is not None:
+            records = asyncio.run(_read_file(file))
+        elif since is not None:
+            stretch = Stretch(since=parse_moment("--since", since), limit=_RECORDS)
+            with find_database(config, database_url) as url:
+                vault = find_vault(config, database_url, key_file)
+                records = asyncio.run(_read_trail(url, vault, stretch))
         with Scratch(find_policy(folder, config)) as scratch:
             asyncio.run(_serve(scratch, Judge(scratch, settings, records), port, not no_browser))
 
 
-async def _read(file: Path) -> list[dict[str, object]]:
-    return [
-        record async for lot in read_export(file, None, Stretch(limit=_RECORDS)) for record in lot
-    ]
+async def _read_file(file: Path) -> list[dict[str, object]]:
+    return await _gather(read_export(file, None, Stretch(limit=_RECORDS)))
+
+
+async def _read_trail(url: str, vault: Vault | None, stretch: Stretch) -> list[dict[str, object]]:
+    async with open_reader(url) as database:
+        details = describe_filter(Filter(since=stretch.since))
+        details |= {"most": stretch.limit, "names": False}
+        await record_look(database, "audit.replay", details, vault)
+        return await _gather(read_trail(database, RecordReader(database, vault), stretch))
+
+
+async def _gather(lots: Lots) -> list[dict[str, object]]:
+    async with aclosing(lots):
+        return [record async for lot in lots for record in lot]
 
 
 async def _serve(scratch: Scratch, judge: Judge, port: int, browse: bool) -> None:

@@ -145,7 +145,7 @@ class Judge:
 
     def _replay(self, bundle: Bundle, troubles: dict[str, str]) -> Report | None:
         if not self._records:
-            troubles["replay"] = "no decisions were named: start it with --from"
+            troubles["replay"] = "no decisions were named: start it with --from or --since"
             return None
         with (
             closing(Candidate(bundle, ceiling=CEILING)) as candidate,
