@@ -57,7 +57,7 @@ def ui(
             "--from",
             metavar="FILE",
             help="Replay what was exported by `broker audit query --format jsonl --open`, or saved"
-            " by `broker policy replay --save`.",
+            " with `--save` of `broker policy replay`.",
             show_default=False,
         ),
     ] = None,
