@@ -34,7 +34,12 @@ class PolicyTests:
 
 
 def run_policy_tests(
-    opa: Path, folder: Path, text: str = "", *, measure: bool = True
+    opa: Path,
+    folder: Path,
+    text: str = "",
+    *,
+    measure: bool = True,
+    deadline: float = _DEADLINE,
 ) -> PolicyTests:
     """Return how the tests of a folder went; of those with ``text`` in their names, if it is given.
 
@@ -46,7 +51,7 @@ def run_policy_tests(
     if not folder.is_dir():
         raise ConfigurationError(f"policy.path: {folder} is no folder")
     some = ("--run", f"(?i){re.escape(text)}") if text else ()
-    results = _run(opa, folder, *some, "--format", "json")
+    results = _run(opa, folder, deadline, *some, "--format", "json")
     if not isinstance(results, list):
         results = []
     counted = [each for each in results if not each.get("skip")]
@@ -55,18 +60,18 @@ def run_policy_tests(
     passed = len(names)
     if failures or not passed or some or not measure:
         return PolicyTests(passed, failures, names=names)
-    report = _run(opa, folder, "--coverage", "--format", "json")
+    report = _run(opa, folder, deadline, "--coverage", "--format", "json")
     uncovered = tuple(_uncovered(report.get("files", {})))
     return PolicyTests(passed, (), float(report.get("coverage", 0)), uncovered, names)
 
 
-def _run(opa: Path, folder: Path, *arguments: str) -> Any:  # noqa: ANN401 — JSON of opa's
+def _run(opa: Path, folder: Path, deadline: float, *arguments: str) -> Any:  # noqa: ANN401 — JSON of opa's
     # -b: without it the schemas would be read as policy data. Coverage makes tests much slower.
     ended = run_opa(
         opa,
         ["test", *arguments, "--timeout", "120s", "-b", "."],
         folder=folder,
-        deadline=_DEADLINE,
+        deadline=deadline,
     )
     try:
         return json.loads(ended.stdout if ended.stdout.strip() or ended.stderr.strip() else "[]")

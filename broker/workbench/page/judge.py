@@ -28,6 +28,7 @@ from broker.workbench.scenarios.suite import ScenarioTests, ask_all
 from broker.workbench.suite import PolicyTests, run_policy_tests
 
 PARTS: Final = ("matrix", "scenarios", "replay", "flaws", "tests")  # the quick ones first
+_TEST_TIME: Final = 60.0  # seconds
 EVALUATIONS: Final = 500_000  # of each policy: a page is waited for
 
 
@@ -117,7 +118,7 @@ class Judge:
         )
 
     def _test(self, _: Bundle, _troubles: dict[str, str]) -> PolicyTests:
-        return run_policy_tests(self._opa, self._scratch.folder, measure=False)
+        return run_policy_tests(self._opa, self._scratch.folder, measure=False, deadline=_TEST_TIME)
 
     def _ask(self, bundle: Bundle, troubles: dict[str, str]) -> ScenarioTests | None:
         try:

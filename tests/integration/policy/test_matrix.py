@@ -33,7 +33,9 @@ from broker.workbench.replay.report import Outcome
 from broker.workbench.scenarios.ask import ask
 from tests.configuration import document
 from tests.integration.policy.conftest import STOCK
+from tests.replaying import write_policy
 
+FLOOR = "policy.floor_violation (lifetime)"
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)  # a Tuesday
 SCOPES = ("orders.read", "orders.write", "customers.read")
 SOURCES = (*SCOPES, "staff", "admin", "identity")
@@ -435,3 +437,29 @@ def test_a_token_that_is_asked_with_outlives_what_is_made_of_it(setting: Setting
     token = suppose_subject(issuer, Circumstance(AT), setting, "somebody")
 
     assert token.life > max(target.max_lifetime for target in setting.targets) + timedelta(hours=1)
+
+
+def test_a_policy_at_fault_is_told_and_not_taken_for_a_refusal(
+    setting: Settings, tmp_path: Path, opa: Path
+) -> None:
+    """A decision that breaks an invariant, one that is none, and one that never ends."""
+    rego = """
+decision := {"allow": true, "reasons": [], "targets": ["svc-b"], "scopes": input.request.scopes,
+    "derived": [], "lifetime": 999999, "mode": "delegation", "max_depth": 3, "reentry": false,
+    "purpose": null, "claims": [], "obligations": []} if input.client.id == "svc-a"
+
+decision := 7 if input.client.id == "svc-b"
+
+decision := {"n": count([1 | numbers.range(1, 100000)[_]; numbers.range(1, 100000)[_]])} if {
+    input.client.id == "svc-c"
+}
+"""
+    bundle = build_bundle(write_policy(tmp_path / "policy", rego), opa=opa)
+
+    matrix = look(bundle, setting, targets=("svc-b",), issuers=("idp",))
+
+    faults = {cell.client: cell.faults for cell in matrix.faulty}
+    assert not matrix.filled
+    assert faults["svc-a"] == (FLOOR, "policy.floor_violation (scope, lifetime)")
+    assert faults["svc-b"] == ("policy.malformed",)
+    assert "the policy failed" in faults["svc-c"][0]
