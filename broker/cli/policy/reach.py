@@ -19,6 +19,7 @@ from broker.cli.console import build_console, printable
 from broker.cli.options import Config
 from broker.cli.policy.explain_asked import parse_claims
 from broker.cli.policy.folder import find_policy
+from broker.cli.policy.matrix_progress import MatrixProgress
 from broker.settings import load_settings
 from broker.settings.values import parse_duration
 from broker.workbench.candidate import open_candidate
@@ -118,6 +119,8 @@ def reach(
         circumstance = Circumstance(moment, source, parse_claims(claim or ()))
         holds = frozenset(one for each in subject_scope or () for one in each.split())
         with ExitStack() as stack:
+            progress = stack.enter_context(MatrixProgress(build_console(stderr=True)))
+            progress.say("compiling")
             found = find_policy(policies, config)
             candidate = stack.enter_context(
                 open_candidate(found, ceiling=settings.max_delegation_depth)
@@ -125,6 +128,7 @@ def reach(
             names = gather(candidate.bundle, settings, purposes=purpose or ())
             token = suppose_subject(area.issuers[0], circumstance, settings, subject)
             token = replace(token, scopes=holds or names.scopes, life=_life(life))
+            progress.say("asking hop by hop")
             walker = Walker(candidate, settings, circumstance, names, Budget(MOST))
             reached = walker.walk(client, token, hops)
     if target is not None:
