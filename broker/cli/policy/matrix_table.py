@@ -54,17 +54,20 @@ def _rows(rows: list[Row]) -> Table:
     table.add_column("scopes", overflow="fold", ratio=1)
     table.add_column("lives", no_wrap=True)
     table.add_column("hops", justify="right", no_wrap=True)
-    table.add_column("besides", overflow="fold")
+    unusual = any(row.more for row in rows)
+    if unusual:
+        table.add_column("besides", overflow="fold")
     for row in rows:
-        table.add_row(
+        cells = (
             Text(printable(row.client)),
             Text(printable(row.target)),
             Text(printable(", ".join(row.issuers))),
             Text(printable("\n".join(line.text for line in row.lines))),
             row.lives,
             row.hops,
-            Text(printable("; ".join(row.more))),
+            *([Text(printable("; ".join(row.more)))] if unusual else ()),
         )
+        table.add_row(*cells)
     return table
 
 
