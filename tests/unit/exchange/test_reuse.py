@@ -18,7 +18,6 @@ from tests.builders import NOW, revocation
 from tests.jwts import ONCE
 from tests.reusing import Policy, Process, subject
 
-
 pytestmark = pytest.mark.row("ATK-RPL-03")
 
 
