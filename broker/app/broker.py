@@ -284,6 +284,7 @@ class Broker:
         self._put_in_force(wired)
         self._parts.spawn(_close_later(old), "old-policy-engine", may_end=True)
         _log.info("configuration reloaded", extra=wired.describe())
+        self._rolling.remind()
 
     async def stop(self) -> None:
         """Finish the requests that are under way, record the end, and close everything."""

@@ -1,6 +1,7 @@
 """The part of a broker that follows which policy is in force, and reports on candidates."""
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -18,6 +19,8 @@ from broker.policy.poller import Poller
 from broker.policy.rollout import Candidate, Rollout
 from broker.policy.store import PolicyLedger
 from broker.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 OBSERVED: Final = "policy.observed"  # the action of what a candidate would have changed
 _EVERY: Final = timedelta(minutes=1)
@@ -99,6 +102,16 @@ class Rolling:
         # What cannot be recorded is in the metrics still; exchanges have the same trouble then.
         with suppress(CommitRejected):
             await self._trail.record(OBSERVED, details)
+
+    def remind(self) -> None:
+        """Say in the log if what the configuration names is not what decides."""
+        live = self.rollout.live
+        if live is not None:
+            _log.warning(
+                "policy.path is not what decides: another policy was activated, until it is rolled"
+                " back by broker policy rollback",
+                extra={"policy_revision": live.revision, "configured": self._configured()},
+            )
 
     def describe(self) -> dict[str, Any]:
         """Return what is in force and what is wrong, for operators."""

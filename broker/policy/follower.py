@@ -22,7 +22,7 @@ from broker.policy.activation import State, Trial, add_up
 from broker.policy.opening import open_candidate, open_engines, said_of
 from broker.policy.rollout import Candidate, Engines, Rollout
 from broker.policy.store import PolicyLedger, PolicyLedgerUnavailable, Replica
-from broker.settings import Settings
+from broker.settings import Policy, Settings
 from broker.telemetry import meter
 
 _log = logging.getLogger(__name__)
@@ -76,7 +76,8 @@ class Follower:
         self._ear: Any = None
         self._said: Replica | None = None
         self._said_at = self._tried_at = float("-inf")
-        self._tried: tuple[int, Any] | None = None  # what could not be put in force
+        self._tried: tuple[int, Policy] | None = None  # what could not be put in force
+        self._opened: Policy | None = None  # what demands were met by what is in force
         self.fault: str | None = None  # why something else than the newest is in force
 
     @property
@@ -108,8 +109,9 @@ class Follower:
         """Put in force what is new in the ledger. Raises ``PolicyLedgerUnavailable``."""
         newest = await self._ledger.newest()
         state = self._rollout.state
-        # A number that is lower is of a ledger that was set back: what it says counts.
-        if state is None or newest != state.seq:
+        # A number that is lower is of a ledger that was set back: what it says counts. And with
+        # another configuration another signature may be asked for.
+        if state is None or newest != state.seq or self._opened != self._settings().policy:
             await self._follow(newest)
         self._rollout.tell(self._configured())
         await self._report()
@@ -137,7 +139,7 @@ class Follower:
         except Exception as error:  # noqa: BLE001 — likewise
             candidate, fault = None, said_of(error, state.trial.revision if state.trial else "")
             self._complain(fault, state, "candidate")
-        self._tried, self.fault = None, fault
+        self._tried, self._opened, self.fault = None, asked[1], fault
         for old in self._rollout.put_in_force(state, live, candidate):
             if isinstance(old, Candidate):
                 await self._ended(old)
@@ -157,8 +159,10 @@ class Follower:
     async def _open_live(self, state: State) -> Engines | None:
         """Return what is to decide; what already does is the same object."""
         live = self._rollout.live
-        if not state.live or (live is not None and live.revision == state.live):
-            return live if state.live else None
+        if not state.live:
+            return None
+        if live is not None and live.revision == state.live and self._is_met():
+            return live
         archive, settings = await self._ledger.load_bundle(state.live), self._settings()
 
         def opened() -> Engines:
@@ -171,13 +175,17 @@ class Follower:
     async def _open_candidate(self, trial: Trial | None) -> Candidate | None:
         """Return what is to be tried; what already is, and does not fail, is the same object."""
         candidate = self._rollout.candidate
-        if trial is None or (
-            candidate is not None and candidate.trial == trial and not self._rollout.suspended
-        ):
-            return candidate if trial is not None else None
+        if trial is None:
+            return None
+        same = candidate is not None and candidate.trial == trial
+        if same and self._is_met() and not self._rollout.suspended:
+            return candidate
         archive, policy = await self._ledger.load_bundle(trial.revision), self._settings().policy
 
         return await asyncio.to_thread(open_candidate, archive, trial, policy)
+
+    def _is_met(self) -> bool:
+        return self._opened == self._settings().policy
 
     async def _drop(self, live: Engines | None) -> None:
         if live is not None and live is not self._rollout.live:

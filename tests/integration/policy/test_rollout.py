@@ -12,6 +12,7 @@ from broker.policy.difference import Kind
 from broker.policy.engine import PolicyUnavailable
 from broker.policy.follower import SEEN_WITHIN
 from broker.policy.trial import MAX_QUEUE
+from broker.settings import Policy
 from tests import rolling
 from tests.builders import client, exchange
 from tests.fixtures.postgres import OneDatabase, execute
@@ -240,6 +241,28 @@ async def test_a_bundle_by_another_key_changes_nothing(fresh, bundles, tmp_path)
         await activate(process.ledger, bundles["one minute"])  # unsigned
         await process.follower.refresh()
         assert 180 == life(await decided(process))
+
+
+async def test_a_signature_that_is_asked_for_later_is_asked_of_what_is_in_force(
+    process, bundles, tmp_path
+):
+    """A key is configured while an unsigned bundle decides: it stays, and is an alarm."""
+    pair = make_pair()
+    _, public = pair.write(tmp_path)
+    await activate(process.ledger, bundles["one minute"])
+    await process.follower.refresh()
+    verification = {"key_file": str(public), "algorithm": "ES256"}
+    process.settings = process.settings.model_copy(
+        update={"policy": Policy(verification=verification)}
+    )
+    await process.follower.refresh()
+    unsigned = (life(await decided(process)), len(process.follower.troubles))
+    signed = rolling.archive(bundles["one minute"], pair.signer())
+    await activate(process.ledger, bundles["one minute"], content=signed)
+    await process.follower.refresh()
+
+    assert (60, 1) == unsigned
+    assert (60, ()) == (life(await decided(process)), process.follower.troubles)
 
 
 async def test_a_candidate_that_ends_is_reported_before_it_is_closed(process, bundles):

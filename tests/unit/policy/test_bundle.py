@@ -113,11 +113,12 @@ def test_a_revision_is_a_digest_and_what_it_names_is_not_printed(folder: Path):
 
 
 def test_a_built_bundle_loads_as_what_it_was(folder: Path, tmp_path: Path):
-    """The same revision, module and data, without opa."""
+    """The same revision, module, data and rules, without opa."""
     bundle = build_bundle(folder)
     again = loaded(tmp_path / "bundle.tar.gz", render_archive(bundle, "wasm"))
 
     assert (bundle.revision, bundle.wasm, bundle.data) == (again.revision, again.wasm, again.data)
+    assert bundle.modules == again.modules
 
 
 def test_a_server_gets_the_rules_and_the_revision_but_no_module(folder: Path):
