@@ -16,10 +16,12 @@ from opentelemetry.metrics import CallbackOptions, Observation
 
 from broker.telemetry import meter
 
-# Exchanges that are worked on between two looks at what has arrived: few while several clients
-# wait, so that whoever comes next is not far behind; more for one alone, since each look costs.
+# Exchanges that are worked on between two looks at what has arrived: few while there are several
+# clients, for each of whom every look that its exchange needs, its commit's too, comes sooner; more
+# for one alone, since a look costs.
 ROUND: Final = 2
 ROUND_ALONE: Final = 8
+TOGETHER: Final = 1.0  # seconds after the last change of client in which there are several
 
 _all: WeakSet["Turns"] = WeakSet()  # looked at when somebody asks, not counted each time
 
@@ -45,6 +47,8 @@ class Turns:
         self._queues: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
         self._waiting = 0
         self._gone_on = 0  # in this round
+        self._latest = ""  # the client that came last
+        self._together_until = 0.0
         self._round_is_due = False
         _all.add(self)
 
@@ -60,10 +64,12 @@ class Turns:
     async def wait(self, client_id: str) -> None:
         """Return when it is this client's turn."""
         loop = asyncio.get_running_loop()
+        if client_id != self._latest:
+            self._latest, self._together_until = client_id, loop.time() + TOGETHER
         if not self._round_is_due:
             self._round_is_due = True
             loop.call_soon(self._begin_round)
-        if not self._waiting and self._gone_on < ROUND_ALONE:
+        if not self._waiting and self._gone_on < self._most_in_a_round(loop):
             self._gone_on += 1
             return
         turn = loop.create_future()
@@ -72,8 +78,9 @@ class Turns:
         await turn
 
     def _begin_round(self) -> None:
+        loop = asyncio.get_running_loop()
         self._gone_on = 0
-        most = ROUND_ALONE if len(self._queues) == 1 else ROUND
+        most = self._most_in_a_round(loop)
         while self._queues and self._gone_on < most:
             client_id, queue = self._queues.popitem(last=False)
             turn = queue.popleft()
@@ -85,4 +92,7 @@ class Turns:
                 self._gone_on += 1
         self._round_is_due = bool(self._queues)
         if self._round_is_due:
-            asyncio.get_running_loop().call_soon(self._begin_round)
+            loop.call_soon(self._begin_round)
+
+    def _most_in_a_round(self, loop: asyncio.AbstractEventLoop) -> int:
+        return ROUND if loop.time() < self._together_until else ROUND_ALONE
