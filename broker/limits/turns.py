@@ -16,10 +16,10 @@ from opentelemetry.metrics import CallbackOptions, Observation
 
 from broker.telemetry import meter
 
-# Exchanges that are worked on between two looks at what has arrived: few while there are several
+# Exchanges that are worked on between two looks at what has arrived: one while there are several
 # clients, for each of whom every look that its exchange needs, its commit's too, comes sooner; more
 # for one alone, since a look costs.
-ROUND: Final = 2
+ROUND: Final = 1
 ROUND_ALONE: Final = 8
 TOGETHER: Final = 1.0  # seconds after the last change of client in which there are several
 
