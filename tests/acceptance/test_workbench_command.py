@@ -14,12 +14,13 @@ import httpx
 import orjson
 import pytest
 
+from broker.db.embedded import EmbeddedPostgres
 from broker.workbench.candidate import open_candidate
 from broker.workbench.replay.replayer import CEILING
 from tests.audit import now
 from tests.builders import client, exchange, target, verified_token
 from tests.configuration import write_keys
-from tests.fixtures.postgres import OneDatabase, execute
+from tests.fixtures.postgres import OneDatabase, execute, make_database
 from tests.replaying import record, write_decided
 from tests.workbenching import GRANTS, parties, write_policy
 
@@ -93,9 +94,11 @@ def test_a_change_is_tried_on_what_was_decided_and_nothing_is_written(tmp_path: 
 
 
 async def test_the_trail_is_read_once_and_that_is_on_record(
-    clean: OneDatabase, tmp_path: Path
+    postgres: EmbeddedPostgres, migrated: OneDatabase, tmp_path: Path
 ) -> None:
     """With the audit key of the operator, at the start."""
+    # Of its own: elsewhere the trail has what other tests have asked.
+    clean = make_database(postgres, migrated.name)
     policies = write_policy(tmp_path)
     write_keys(tmp_path)
     at = now()
