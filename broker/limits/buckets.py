@@ -40,8 +40,9 @@ class Buckets(Generic[Key]):
         self._put(key, max(0.0, self._level(key, now) - 1.0), now)
 
     def _put(self, key: Key, level: float, now: float) -> None:
-        self._levels.pop(key, None)
-        self._levels[key] = level, now
+        # Never an earlier time: a clock that steps back would refill twice when it comes forward.
+        _, at = self._levels.pop(key, (level, now))
+        self._levels[key] = level, max(at, now)
         if len(self._levels) > self._max_entries:
             del self._levels[next(iter(self._levels))]
 

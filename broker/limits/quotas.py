@@ -3,7 +3,8 @@
 What holds of an exchange that goes on:
 
 (1) its client, and its client at each of its targets, was within rate, day and number at a time;
-(2) whatever refused it took nothing: a client that asks too often is not punished for asking;
+(2) whatever refused it took nothing, so a client that asks too often is not punished for asking;
+    only a shared store may have counted it before another of its limits refused;
 (3) what it holds of the number at a time is given back when it ends, however it ends.
 
 Only a client that has authenticated is counted, so nobody can use up what is another's. In the

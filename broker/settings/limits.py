@@ -83,7 +83,7 @@ class Limits(Section):
         " Behind a load balancer write trusted_proxies, or it is that one address.",
     )
     client: Quota = Field(
-        Quota(concurrent=512),
+        Quota(concurrent=256),
         description="Exchanges of each client, then 429.",
     )
     client_target: Quota = Field(
