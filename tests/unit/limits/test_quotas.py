@@ -187,6 +187,16 @@ async def test_while_a_store_is_away_each_process_counts_for_itself(*, answers: 
     assert store.asked == 2
 
 
+async def test_a_clock_that_steps_back_and_forward_refills_nothing() -> None:
+    """Three seconds that it shows twice are three seconds once."""
+    limits = quotas({"rate": "1/1s", "burst": 5})
+    back = NOON - timedelta(seconds=3)
+
+    answers = [await admitted(limits, "a", at) for at in (NOON, back, *[NOON] * 4)]
+
+    assert answers == ["ok"] * 5 + ["limit.client_rate"]
+
+
 # How many ask at each of some moments; a clock may step back.
 arrivals = st.lists(st.tuples(st.integers(-3, 30), st.integers(1, 8)), min_size=1, max_size=30)
 
