@@ -29,28 +29,25 @@ async def _stalling(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
         writer.write(ANSWER)
 
 
-@pytest.mark.parametrize(
-    ("open_loop", "slow"), [pytest.param(False, 1, id="closed"), pytest.param(True, 20, id="open")]
-)
-async def test_an_open_loop_sees_everybody_who_had_to_wait(open_loop: bool, slow: int) -> None:
+async def test_an_open_loop_sees_everybody_who_had_to_wait() -> None:
     """A closed one stops asking while a server stalls, and calls that one slow answer."""
-    server = await asyncio.start_server(_stalling, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    try:
-        if open_loop:
-            outcome = await run_open_loop(
-                "127.0.0.1", port, repeat(REQUEST), per_second=100, connections=1, seconds=1
-            )
-        else:
-            outcome = await run_closed_loop(
-                "127.0.0.1", port, repeat(REQUEST), connections=1, seconds=1
-            )
-    finally:
-        server.close()
+    waited = {}
+    for is_open in (False, True):
+        server = await asyncio.start_server(_stalling, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        load = ("127.0.0.1", port, repeat(REQUEST))
+        try:
+            if is_open:
+                outcome = await run_open_loop(*load, per_second=100, connections=1, seconds=1)
+            else:
+                outcome = await run_closed_loop(*load, connections=1, seconds=1)
+        finally:
+            server.close()
+        assert set(outcome.statuses) == {200}
+        waited[is_open] = sum(latency > STALL / 4 for latency in outcome.latencies)
 
-    waited = [latency for latency in outcome.latencies if latency > STALL / 4]
-    assert len(waited) >= slow if open_loop else len(waited) == slow
-    assert set(outcome.statuses) == {200}
+    # The stall itself, and whatever a busy machine adds; and all that were due meanwhile.
+    assert 1 <= waited[False] < waited[True]
 
 
 async def test_load_goes_to_loopback_only() -> None:
