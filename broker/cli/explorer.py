@@ -3,25 +3,23 @@
 import asyncio
 import getpass
 import os
+import signal
 import sys
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final, Protocol
+from typing import Final
 
 from rich.console import Console
 from rich.text import Text
 
+from broker.cli.audit.source import Unclear
+from broker.cli.console import build_console
 from broker.explorer.admission import LINK_LIFE
+from broker.explorer.local import CannotServe, LocalServer
 
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SCREENS: Final = ("DISPLAY", "WAYLAND_DISPLAY")
-
-
-class Linked(Protocol):
-    """What is offered: pages of an explorer, or of another such server."""
-
-    def new_link(self) -> str:
-        """Return a link that lets one browser in, once and soon."""
 
 
 def whoever() -> str:
@@ -32,9 +30,9 @@ def whoever() -> str:
         return f"user {os.getuid()}"
 
 
-def print_link(console: Console, explorer: Linked) -> str:
+def print_link(console: Console, server: LocalServer) -> str:
     """Print a new link and return it; it is alone in its line, so that it can be copied."""
-    link = explorer.new_link()
+    link = server.new_link()
     console.print(Text(link, "link"), soft_wrap=True)
     return link
 
@@ -45,13 +43,13 @@ def link_terms() -> str:
 
 
 @contextmanager
-def links_on_enter(console: Console, explorer: Linked) -> Iterator[bool]:
+def links_on_enter(console: Console, server: LocalServer) -> Iterator[bool]:
     """Print another link at each Enter; yields whether anybody is there to press it."""
     loop = asyncio.get_running_loop()
 
     def read() -> None:
         if os.read(sys.stdin.fileno(), 4096):
-            print_link(console, explorer)
+            print_link(console, server)
         else:
             loop.remove_reader(sys.stdin)  # its end
 
@@ -63,6 +61,29 @@ def links_on_enter(console: Console, explorer: Linked) -> Iterator[bool]:
         yield True
     finally:
         loop.remove_reader(sys.stdin)
+
+
+async def offer(make: Callable[[], LocalServer], *, browse: bool) -> None:
+    """Serve pages, print links to them, and end as told. Raises ``Unclear`` for the port.
+
+    ``make`` is called in the running loop; ``browse`` opens the first link where that is seen.
+    """
+    console = build_console()
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop.set)
+    try:
+        async with make() as server:
+            console.print(Text(f"{link_terms().capitalize()}:"))
+            link = print_link(console, server)
+            if browse:
+                await open_browser(link)
+            with links_on_enter(console, server) as anybody:
+                more = "Enter prints another link, " if anybody else ""
+                console.print(Text(f"{more}Ctrl-C ends it.", "quiet"))
+                await stop.wait()
+    except CannotServe as error:
+        raise Unclear(f"--port: {error}") from None
 
 
 async def open_browser(link: str) -> bool:

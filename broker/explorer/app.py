@@ -6,14 +6,14 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
-from starlette.types import Receive, Scope, Send
 
 from broker.audit.query import CannotRead
 from broker.explorer import links
 from broker.explorer.activity import Activities
 from broker.explorer.admission import Admission
 from broker.explorer.downloads import Downloads
-from broker.explorer.gate import MISSING, Gate
+from broker.explorer.gate import Gate
+from broker.explorer.local import Troubles
 from broker.explorer.pages import Pages, Trouble, Troubled
 from broker.explorer.question import Unclear
 from broker.explorer.rows import Rows
@@ -53,22 +53,8 @@ def build_explorer(sources: Sources, admission: Admission, *, address: str) -> G
     return Gate(handled, admission, pages, address)
 
 
-class _Troubles:
-    """What an exception of each kind is answered with."""
-
-    def __init__(self, pages: Pages) -> None:
-        self._pages = pages
-
-    async def missing(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._pages.trouble(MISSING)(scope, receive, send)
-
-    async def told(self, _request: Request, error: Exception) -> Response:
-        assert isinstance(error, Troubled)  # noqa: S101 — as it was registered
-        return self._pages.trouble(error.trouble)
-
-    async def unclear(self, _request: Request, error: Exception) -> Response:
-        field = error.field if isinstance(error, Unclear) else ""
-        return self._pages.trouble(Trouble(400, "Not understood", f"{field}: {error}"))
+class _Troubles(Troubles):
+    """Also what a trail that cannot be read is answered with."""
 
     async def unreadable(self, _request: Request, error: Exception) -> Response:
         return self._pages.trouble(_unreadable(str(error)))

@@ -1,13 +1,11 @@
 """``broker audit ui``: the trail as pages in a browser, for whoever does not live in a terminal."""
 
 import asyncio
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.text import Text
 
 from broker.audit.checkpoint_key import build_origin, load_checkpoint_keys
 from broker.audit.note import VerifierKey
@@ -21,14 +19,11 @@ from broker.cli.audit.source import (
     find_vault,
     told,
 )
-from broker.cli.console import build_console
-from broker.cli.explorer import link_terms, links_on_enter, open_browser, print_link, whoever
-from broker.explorer.server import CannotServe, Explorer
+from broker.cli.explorer import offer, whoever
+from broker.explorer.server import Explorer
 from broker.explorer.sources import Means
 from broker.explorer.times import find_zone
 from broker.settings import find_key_files, load_settings
-
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 UI_HELP: Final = (
     "Exit codes: **0** stopped as told, **2** could not look, or not serve.\n\n"
@@ -83,26 +78,7 @@ def ui(
         keys = _load_keys(public_key, config, offline=database_url is not None)
         with find_database(config, database_url) as url:
             means = Means(url, zone, whoever(), vault, keys, checkpoints)
-            asyncio.run(_serve(means, port, browse=not no_browser))
-
-
-async def _serve(means: Means, port: int, *, browse: bool) -> None:
-    console = build_console()
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, stop.set)
-    try:
-        async with Explorer(means, port=port) as explorer:
-            console.print(Text(f"{link_terms().capitalize()}:"))
-            link = print_link(console, explorer)
-            if browse:
-                await open_browser(link)
-            with links_on_enter(console, explorer) as anybody:
-                more = "Enter prints another link, " if anybody else ""
-                console.print(Text(f"{more}Ctrl-C ends it.", "quiet"))
-                await stop.wait()
-    except CannotServe as error:
-        raise Unclear(f"--port: {error}") from None
+            asyncio.run(offer(lambda: Explorer(means, port=port), browse=not no_browser))
 
 
 def _load_keys(

@@ -1,13 +1,12 @@
 """``broker policy ui``: change a policy in a browser, on a copy, and see what it does."""
 
 import asyncio
-import signal
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.text import Text
 
 from broker.audit.access import describe_filter
 from broker.audit.decided import Lots, Stretch, read_export, read_trail
@@ -25,21 +24,19 @@ from broker.cli.audit.source import (
     record_look,
     told,
 )
-from broker.cli.console import build_console
-from broker.cli.explorer import link_terms, links_on_enter, open_browser, print_link
+from broker.cli.explorer import offer
 from broker.cli.options import Config
 from broker.cli.policy.folder import find_policy
 from broker.settings import load_settings
 from broker.workbench.page.judge import Judge
 from broker.workbench.page.scratch import Scratch
-from broker.workbench.page.server import CannotServe, Workbench
+from broker.workbench.page.server import Workbench
 from broker.workbench.scenarios.setting import PARTIES
 
 UI_HELP: Final = (
     "Exit codes: **0** stopped as told, **2** could not begin, or not serve.\n\n"
     "Example: `broker policy ui policies --config broker.yaml`"
 )
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _RECORDS: Final = 20_000  # that are replayed at each try: some seconds
 
 
@@ -99,7 +96,9 @@ def ui(
                 vault = find_vault(config, database_url, key_file)
                 records = asyncio.run(_read_trail(url, vault, stretch))
         with Scratch(find_policy(folder, config)) as scratch:
-            asyncio.run(_serve(scratch, Judge(scratch, settings, records), port, not no_browser))
+            judge = Judge(scratch, settings, records)
+            made = partial(Workbench, scratch, judge, port=port)
+            asyncio.run(offer(made, browse=not no_browser))
 
 
 async def _read_file(file: Path) -> list[dict[str, object]]:
@@ -117,22 +116,3 @@ async def _read_trail(url: str, vault: Vault | None, stretch: Stretch) -> list[d
 async def _gather(lots: Lots) -> list[dict[str, object]]:
     async with aclosing(lots):
         return [record async for lot in lots for record in lot]
-
-
-async def _serve(scratch: Scratch, judge: Judge, port: int, browse: bool) -> None:
-    console = build_console()
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, stop.set)
-    try:
-        async with Workbench(scratch, judge, port=port) as workbench:
-            console.print(Text(f"{link_terms().capitalize()}:"))
-            link = print_link(console, workbench)
-            if browse:
-                await open_browser(link)
-            with links_on_enter(console, workbench) as anybody:
-                more = "Enter prints another link, " if anybody else ""
-                console.print(Text(f"{more}Ctrl-C ends it.", "quiet"))
-                await stop.wait()
-    except CannotServe as error:
-        raise Unclear(f"--port: {error}") from None
