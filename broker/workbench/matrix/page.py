@@ -5,13 +5,9 @@ style sheet of the explorer in it. What others have named is text.
 """
 
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
+from broker.workbench.document import build_sheet, find_templates
 from broker.workbench.matrix.difference import MatrixDifference
 from broker.workbench.matrix.matrix import Matrix
 from broker.workbench.matrix.rows import Row, build_rows
@@ -51,7 +47,7 @@ def render_page(matrix: Matrix, difference: MatrixDifference | None = None) -> s
     """Return the page; with what changes first, if that was asked."""
     rows = build_rows(matrix)
     return (
-        _environment()
+        find_templates()
         .get_template("matrix.html")
         .render(
             matrix=matrix,
@@ -64,7 +60,7 @@ def render_page(matrix: Matrix, difference: MatrixDifference | None = None) -> s
             rows=rows[:MOST],
             left=max(0, len(rows) - MOST),
             places=_places(rows),
-            sheet=Markup(_sheet()),  # noqa: S704 — our own files
+            sheet=build_sheet("replay.css", "matrix.css"),
         )
     )
 
@@ -102,23 +98,3 @@ def build_grid(rows: list[Row]) -> Grid:
 def _places(rows: list[Row]) -> dict[tuple[str, str], str]:
     cells = dict.fromkeys((row.client, row.target) for row in rows[:MOST])
     return {cell: f"cell-{number}" for number, cell in enumerate(cells, 1)}
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("broker.workbench"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        auto_reload=False,
-    )
-
-
-@cache
-def _sheet() -> str:
-    static = resources.files("broker.explorer") / "static" / "style.css"
-    own = resources.files("broker.workbench") / "templates"
-    sheets = (static, own / "replay.css", own / "matrix.css")
-    return "\n".join(one.read_text(encoding="utf-8") for one in sheets)

@@ -5,13 +5,9 @@ the explorer does, for it has the explorer's style sheet in it. What clients hav
 """
 
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
+from broker.workbench.document import build_sheet, find_templates
 from broker.workbench.replay.report import Outcome, Report
 from broker.workbench.replay.tally import Group
 from broker.workbench.replay.words import (
@@ -54,7 +50,7 @@ def render_page(report: Report) -> str:
     """Return the page."""
     groups = report.tally.groups
     return (
-        _environment()
+        find_templates()
         .get_template("replay.html")
         .render(
             report=report,
@@ -72,7 +68,7 @@ def render_page(report: Report) -> str:
             kinds=KINDS,
             causes=CAUSES,
             short=short,
-            sheet=Markup(_sheet()),  # noqa: S704 — our own file
+            sheet=build_sheet("replay.css"),
         )
     )
 
@@ -84,22 +80,3 @@ def find_bars(report: Report, group: Group) -> list[Bar]:
     if not fullest:
         return []
     return [Bar(day, group.days[day], 100 * group.days[day] / fullest) for day in days]
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("broker.workbench"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        auto_reload=False,
-    )
-
-
-@cache
-def _sheet() -> str:
-    static = resources.files("broker.explorer") / "static" / "style.css"
-    own = resources.files("broker.workbench") / "templates" / "replay.css"
-    return "\n".join(one.read_text(encoding="utf-8") for one in (static, own))
