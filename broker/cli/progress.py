@@ -1,11 +1,13 @@
-"""Steps as they are made: a line each with the time it took, and on a terminal a sign of life."""
+"""What is being done: steps, a line each with the time it took, or one line that changes."""
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 from rich.console import Console
+from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
@@ -41,3 +43,25 @@ class Progress:
         took = f"{time.perf_counter() - began:.1f} s"
         line.add_row(Text("  ").append(sign), title, took, Text(", ".join(details)))
         self._console.print(line)
+
+
+class StatusLine:
+    """One line of a terminal that changes, and is gone at the end; elsewhere nothing."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._status = Status("", console=console, spinner_style="link")
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._status.stop()
+
+    def say(self, text: str) -> None:
+        """Show what is being done."""
+        self._status.update(Text(text))

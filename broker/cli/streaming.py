@@ -2,22 +2,20 @@
 
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self
 
 from rich.console import Console
-from rich.status import Status
 from rich.text import Text
 
 from broker.audit.follow import Followed, Gap
+from broker.cli.progress import StatusLine
 
 
-class StreamConsole:
+class StreamConsole(StatusLine):
     """Prints it to standard error."""
 
     def __init__(self, console: Console, to: str) -> None:
-        self._console = console
+        super().__init__(console)
         self._to = to
-        self._status = Status("", console=console, spinner_style="link")
         self._fault: str | None = None
         self._rows = 0
         self._position = 0
@@ -25,49 +23,46 @@ class StreamConsole:
         self.gaps = 0
         self.refused = 0
 
-    def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._status.start()
-        return self
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        self._status.stop()
+        super().__exit__(kind, error, _)
         if kind is None:
-            self._say("✓ ", "good", f"{self._counted()} delivered, up to batch {self._position:,}")
+            self._print(
+                "✓ ", "good", f"{self._counted()} delivered, up to batch {self._position:,}"
+            )
 
     def began(self, position: int, size: int) -> None:
         """Say where it goes on."""
         self.begun = True
         self._position = position
         where = f"batch {position + 1:,} of {size:,}" if position < size else "what comes next"
-        self._say("• ", "quiet", f"streaming to {self._to}, from {where}")
-        self._show("waiting for what is sealed next")
+        self._print("• ", "quiet", f"streaming to {self._to}, from {where}")
+        self.say("waiting for what is sealed next")
 
     def delivered(self, found: Followed, refused: int) -> None:
         """Show how much arrived, and how far behind it is."""
         if self._fault is not None:
             self._fault = None
-            self._say("✓ ", "good", "it is delivered again")
+            self._print("✓ ", "good", "it is delivered again")
         if refused:
             self.refused += refused
-            self._say("✗ ", "bad", f"the receiver has refused {refused:,} rows for good")
+            self._print("✗ ", "bad", f"the receiver has refused {refused:,} rows for good")
         self._rows += len(found.rows) - refused
         self._position = found.next_position
-        self._show(f"{self._counted()} delivered, {_render_lag(found)}")
+        self.say(f"{self._counted()} delivered, {_render_lag(found)}")
 
     def missing(self, gap: Gap) -> None:
         """Say what somebody has taken away."""
         self.gaps += 1
-        self._say("✗ ", "bad", f"{gap}, and no tombstone says why: run `broker audit verify`")
+        self._print("✗ ", "bad", f"{gap}, and no tombstone says why: run `broker audit verify`")
 
     def failed(self, text: str, wait: float) -> None:
         """Say what is wrong, once."""
         if text != self._fault:
             self._fault = text
-            self._say("✗ ", "bad", f"{text}; it is tried again")
-        self._show(f"{text}; again in {wait:.0f} s")
+            self._print("✗ ", "bad", f"{text}; it is tried again")
+        self.say(f"{text}; again in {wait:.0f} s")
 
     def idle(self) -> None:
         """Leave standing what was said."""
@@ -79,11 +74,8 @@ class StreamConsole:
     def _counted(self) -> str:
         return f"{self._rows:,} row{'' if self._rows == 1 else 's'}"
 
-    def _say(self, sign: str, style: str, text: str) -> None:
+    def _print(self, sign: str, style: str, text: str) -> None:
         self._console.print(Text.assemble((sign, style), text))
-
-    def _show(self, text: str) -> None:
-        self._status.update(Text(text))
 
 
 def _render_lag(found: Followed) -> str:

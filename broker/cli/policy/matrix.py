@@ -146,7 +146,7 @@ def matrix(
         console = build_console(stderr=True)
         with ExitStack() as stack:
             progress = stack.enter_context(MatrixProgress(console))
-            progress.say("compiling")
+            progress.say("compiling …")
             ceiling = settings.max_delegation_depth
             after = stack.enter_context(
                 open_candidate(find_policy(policy, config), ceiling=ceiling)

@@ -120,7 +120,7 @@ def reach(
         holds = frozenset(one for each in subject_scope or () for one in each.split())
         with ExitStack() as stack:
             progress = stack.enter_context(MatrixProgress(build_console(stderr=True)))
-            progress.say("compiling")
+            progress.say("compiling …")
             found = find_policy(policies, config)
             candidate = stack.enter_context(
                 open_candidate(found, ceiling=settings.max_delegation_depth)
@@ -128,7 +128,7 @@ def reach(
             names = gather(candidate.bundle, settings, purposes=purpose or ())
             token = suppose_subject(area.issuers[0], circumstance, settings, subject)
             token = replace(token, scopes=holds or names.scopes, life=_life(life))
-            progress.say("asking hop by hop")
+            progress.say("asking hop by hop …")
             walker = Walker(candidate, settings, circumstance, names, Budget(MOST))
             reached = walker.walk(client, token, hops)
     if target is not None:

@@ -81,7 +81,7 @@ async def _replay(asked: Asked, url: str | None, vault: Vault | None, keep: Keep
     console = build_console(stderr=True)
     async with AsyncExitStack() as stack:
         progress = stack.enter_context(ReplayProgress(console))
-        progress.say("compiling")
+        progress.say("compiling …")
         candidate = stack.enter_context(open_candidate(asked.policies, ceiling=CEILING))
         before = (
             None
