@@ -23,9 +23,4 @@ class CallerLimit:
 
     def spend(self, client_id: str, now: datetime) -> int | None:
         """Count a call, or return how many seconds the client has to wait before the next one."""
-        seconds = now.timestamp()
-        wait = self._buckets.wait(client_id, seconds)
-        if wait > 0:
-            return ceil(wait)
-        self._buckets.take(client_id, seconds)
-        return None
+        return ceil(self._buckets.spend(client_id, now.timestamp())) or None

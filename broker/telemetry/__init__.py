@@ -6,7 +6,7 @@ Labels come from closed sets: nothing that a request brings becomes one (design 
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Final, Self
@@ -74,23 +74,6 @@ def request_span(request_id: str, caller: Context | None) -> Iterator[None]:
             _traced.reset(token)
 
 
-class _Unmeasured:
-    """One of the many runs of a step that nobody looks at."""
-
-    __slots__ = ()
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        return None
-
-
 class Step:
     """One run of a step that is measured, and a span if the request is traced."""
 
@@ -129,10 +112,11 @@ class Step:
             self._span.__exit__(kind, error, traceback)
 
 
-_UNMEASURED: Final = _Unmeasured()
+# Of the many runs of a step that nobody looks at; one for all.
+_UNMEASURED: Final = nullcontext()
 
 
-def step(name: str) -> Step | _Unmeasured:
+def step(name: str) -> Step | nullcontext[None]:
     """Return what measures one of ``STEPS``, to be used in a ``with`` statement."""
     traced = _traced.get()
     if traced or time.perf_counter() - _measured[name] >= _APART:
