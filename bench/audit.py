@@ -13,10 +13,8 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -29,20 +27,19 @@ import uvloop
 
 from bench.events import issued, permitted, unauthenticated
 from bench.processor import postgres_seconds
+from bench.stage import database, describe_machine
 from broker.audit.event import Event, canonical_json, columns_of
 from broker.audit.merkle import leaf_hash
 from broker.audit.outcome import build_issued
 from broker.audit.vault import PersonKey, Vault
 from broker.audit.verify import verify_trail
 from broker.audit.writer import AuditWriter
-from broker.db.embedded import EmbeddedPostgres
 from broker.db.engine import Database
-from broker.db.migrate import migrate
 from broker.domain import Attempt, SignedToken
 from tests import builders
 from tests.audit import new_vault, running
 
-WRITER_CPU, DATABASE_CPU = 0, 1
+WRITER_CPU = 0
 IN_FLIGHT = (1, 16, 128, 512)
 PARTS = ("describe", "encrypt", "spell", "hash", "extract")
 
@@ -188,27 +185,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="runs per number in flight")
     arguments = parser.parse_args()
 
-    # What is started from here on, PostgreSQL included, inherits the processor.
-    os.sched_setaffinity(0, {DATABASE_CPU})
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        with EmbeddedPostgres(folder / "pg") as postgres:
-            migrate(postgres.owner_url)
-            os.sched_setaffinity(0, {WRITER_CPU})
-            known, new = build_us(new_subjects=False), build_us(new_subjects=True)
-            results = uvloop.run(
-                measure(
-                    *(postgres.app_url, folder / "pg"),
-                    seconds=arguments.seconds,
-                    rounds=arguments.rounds,
-                )
+    with database() as (postgres, folder):
+        os.sched_setaffinity(0, {WRITER_CPU})
+        known, new = build_us(new_subjects=False), build_us(new_subjects=True)
+        results = uvloop.run(
+            measure(
+                *(postgres.app_url, folder / "pg"),
+                seconds=arguments.seconds,
+                rounds=arguments.rounds,
             )
-            disk = disk_ms(folder)
-            verified = uvloop.run(verify(postgres.auditor_url))
+        )
+        disk = disk_ms(folder)
+        verified = uvloop.run(verify(postgres.auditor_url))
     report = {
         "bench": "audit",
-        "machine": {"processors": os.cpu_count(), "python": platform.python_version()},
+        "machine": describe_machine(),
         "build_cpu_us": {"known_subject": known, "new_subject": new},
         "share_of_an_exchange_cpu_us": {
             str(count): [

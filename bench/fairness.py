@@ -9,55 +9,17 @@ request carries another subject token. Prints JSON; ``ratio`` is what was to sta
 import argparse
 import asyncio
 import json
-import os
-import platform
-import signal
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
-import urllib.parse
 from concurrent.futures import ProcessPoolExecutor
 from itertools import cycle
-from pathlib import Path
 from typing import Any
 
-from bench.exchange import (
-    BROKER_CPU,
-    LOAD_CPU,
-    cpu_seconds,
-    wait_until_ready,
-    write_configuration,
-)
-from bench.introspection import headers_of
-from bench.load import build_post, run_closed_loop, run_open_loop
-from broker.db.embedded import EmbeddedPostgres
-from broker.db.migrate import migrate
-from tests.jwts import subject_jwt
+from bench.load import run_closed_loop, run_open_loop
+from bench.stage import cpu_seconds, database, describe_machine, requests_of, serving
 
-POLITE, GREEDY = ("svc-b", "svc-a"), ("svc-a", "svc-b")  # client and target
-
-
-def requests_of(client: str, target: str, count: int) -> list[bytes]:
-    """Return so many exchanges of this client for that target."""
-    form = {
-        "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
-        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
-        "audience": target,
-        "scope": "orders.read",
-    }
-    expires = int(time.time()) + 3600
-    return [
-        build_post(
-            "/token",
-            urllib.parse.urlencode(
-                {**form, "subject_token": subject_jwt(aud=client, exp=expires)}
-            ).encode(),
-            headers_of(client),
-        )
-        for _ in range(count)
-    ]
+POLITE = {"client": "svc-b", "target": "svc-a"}
+GREEDY = {"client": "svc-a", "target": "svc-b"}
 
 
 def be_polite(per_second: float, seconds: float, load: list[bytes]) -> dict[str, Any]:
@@ -90,10 +52,10 @@ def measure(pid: int, arguments: argparse.Namespace) -> dict[str, Any]:
     with ProcessPoolExecutor(2) as pool:
         for _ in range(arguments.rounds):
             # Made before, so that no load waits for its own tokens to be signed.
-            polite = requests_of(*POLITE, int(rate * seconds) + 50)
-            greedy = requests_of(*GREEDY, 4000)
+            polite = requests_of(int(rate * seconds) + 50, **POLITE)
+            greedy = requests_of(4000, **GREEDY)
             alone = pool.submit(be_polite, rate, seconds, polite).result()
-            polite = requests_of(*POLITE, int(rate * seconds) + 50)
+            polite = requests_of(int(rate * seconds) + 50, **POLITE)
             before = cpu_seconds(pid)
             flood = pool.submit(be_greedy, arguments.connections, seconds + 1.0, greedy)
             time.sleep(0.5)
@@ -125,37 +87,15 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=64, help="of the greedy client")
     arguments = parser.parse_args()
 
-    # What is started from here on, PostgreSQL included, inherits the processor.
-    os.sched_setaffinity(0, {LOAD_CPU})
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        postgres = EmbeddedPostgres(folder / "pg")
-        postgres.start()
-        migrate(postgres.owner_url)
-        config = write_configuration(folder, postgres.app_url)
-        broker = subprocess.Popen(
-            [
-                *("taskset", "-c", str(BROKER_CPU)),
-                *(sys.executable, "-m", "broker.cli", "serve", "--config", str(config)),
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=(folder / "log").open("wb"),
-        )
-        try:
-            wait_until_ready("http://127.0.0.1:19090", broker)
-            report = {
-                "bench": "fairness",
-                "machine": {"processors": os.cpu_count(), "python": platform.python_version()},
-                "polite_per_second": arguments.per_second,
-                "greedy_connections": arguments.connections,
-                **measure(broker.pid, arguments),
-            }
-            print(json.dumps(report, indent=2))
-        finally:
-            broker.send_signal(signal.SIGTERM)
-            broker.wait(15)
-            postgres.stop()
+    with database() as (postgres, folder), serving(postgres, folder) as pid:
+        report = {
+            "bench": "fairness",
+            "machine": describe_machine(),
+            "polite_per_second": arguments.per_second,
+            "greedy_connections": arguments.connections,
+            **measure(pid, arguments),
+        }
+        print(json.dumps(report, indent=2))
 
 
 if __name__ == "__main__":

@@ -9,15 +9,9 @@ generator share processor 1. Prints JSON.
 
 import argparse
 import asyncio
-import base64
 import json
-import os
-import platform
-import signal
 import statistics
-import subprocess
 import sys
-import tempfile
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -27,19 +21,17 @@ from pathlib import Path
 import asyncpg
 import yaml
 
-from bench.exchange import (
-    BROKER_CPU,
-    LOAD_CPU,
+from bench.load import build_post, run_closed_loop
+from bench.stage import (
     cpu_seconds,
+    database,
+    describe_machine,
+    headers_of,
     resident_mb,
-    wait_until_ready,
+    serving,
     write_configuration,
 )
-from bench.load import build_post, run_closed_loop
-from broker.db.embedded import EmbeddedPostgres
-from broker.db.migrate import migrate
 from broker.tokens.seen import MAX_ENTRIES
-from tests.configuration import secret
 from tests.jwts import BROKER_ISSUER, subject_jwt
 
 URL = "http://127.0.0.1:18080"
@@ -59,15 +51,6 @@ FROM (
     FROM generate_series(1, $2) AS n
 ) AS rule
 """
-
-
-def headers_of(client: str) -> dict[str, str]:
-    """Return the headers of a form that this client sends."""
-    credentials = base64.b64encode(f"{client}:{secret(client)}".encode()).decode()
-    return {
-        "Authorization": f"Basic {credentials}",
-        "Content-Type": "application/x-www-form-urlencoded",
-    }
 
 
 def issue(target: str) -> str:
@@ -163,45 +146,24 @@ def main() -> None:
     parser.add_argument("--rules", type=int, default=10_000, help="revocations in force")
     arguments = parser.parse_args()
 
-    # What is started from here on, PostgreSQL included, inherits the processor.
-    os.sched_setaffinity(0, {LOAD_CPU})
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        postgres = EmbeddedPostgres(folder / "pg")
-        postgres.start()
-        migrate(postgres.owner_url)
+    with database() as (postgres, folder):
         asyncio.run(load_rules(postgres.app_url, arguments.rules))
-        config = configure(folder, postgres.app_url)
-        broker = subprocess.Popen(
-            [
-                *("taskset", "-c", str(BROKER_CPU)),
-                *(sys.executable, "-m", "broker.cli", "serve", "--config", str(config)),
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=(folder / "log").open("wb"),
-        )
-        try:
-            wait_until_ready("http://127.0.0.1:19090", broker)
+        with serving(postgres, folder, configure=configure) as pid:
             results = {}
             for kind in KINDS:
                 asked = questions(kind)
                 require_active(asked[0])
                 results[kind] = measure(
-                    broker.pid, asked, seconds=arguments.seconds, rounds=arguments.rounds
+                    pid, asked, seconds=arguments.seconds, rounds=arguments.rounds
                 )
             report = {
                 "bench": "introspection",
-                "machine": {"processors": os.cpu_count(), "python": platform.python_version()},
+                "machine": describe_machine(),
                 "rules": arguments.rules,
                 "tokens": {kind: count for kind, (_, count) in KINDS.items()},
                 "results": results,
             }
             print(json.dumps(report, indent=2))
-        finally:
-            broker.send_signal(signal.SIGTERM)
-            broker.wait(15)
-            postgres.stop()
 
 
 if __name__ == "__main__":

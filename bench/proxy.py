@@ -40,15 +40,16 @@ from bench.day import (
     request_of,
     schedule,
 )
-from bench.exchange import (
+from bench.load import run_closed_loop
+from bench.stage import (
     BROKER_CPU,
     LOAD_CPU,
     cpu_seconds,
+    describe_machine,
     resident_mb,
     wait_until_ready,
     write_configuration,
 )
-from bench.load import run_closed_loop
 from bench.upstream import LIFE
 from bench.upstream import PORT as UPSTREAM_PORT
 from broker.app import proxying
@@ -256,7 +257,7 @@ def main() -> None:
         finally:
             postgres.stop()
     if arguments.json:
-        machine = {"processors": os.cpu_count(), "python": platform.python_version()}
+        machine = describe_machine()
         report = {"bench": "proxy", "machine": machine, "price": str(arguments.price)}
         print(json.dumps(report | {"days": days, "hits": results}, indent=2))
     else:

@@ -11,12 +11,10 @@ with medians; exits with 1 if a replay does not find what was laid.
 import argparse
 import json
 import os
-import platform
 import resource
 import shutil
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,13 +26,13 @@ import uvloop
 
 from bench.events import permitted
 from bench.processor import postgres_seconds
+from bench.stage import database, describe_machine
 from broker.audit.decided import Lots, Stretch, read_export, read_trail
 from broker.audit.event import COLUMNS, Event, canonical_json
 from broker.audit.outcome import build_issued, build_refused
 from broker.audit.reader import RecordReader
 from broker.db.embedded import EmbeddedPostgres
 from broker.db.engine import Database
-from broker.db.migrate import migrate
 from broker.domain import Permit
 from broker.policy.input import build_input
 from broker.workbench.candidate import Candidate, open_candidate
@@ -42,7 +40,7 @@ from broker.workbench.replay.replayer import CEILING, Replayer, undisturbed
 from tests import builders
 from tests.audit import new_id, new_vault
 
-REPLAY_CPU, DATABASE_CPU = 0, 1
+REPLAY_CPU = 0
 DISTINCT = 4096
 CLIENTS = 20
 POLICIES = Path(__file__).parent.parent / "policies"
@@ -204,18 +202,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="of each replay")
     arguments = parser.parse_args()
 
-    # What is started from here on, PostgreSQL included, inherits the processor.
-    os.sched_setaffinity(0, {DATABASE_CPU})
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        with EmbeddedPostgres(folder / "pg") as postgres:
-            migrate(postgres.owner_url)
-            os.sched_setaffinity(0, {REPLAY_CPU})
-            results = uvloop.run(
-                bench(postgres, folder, rows=arguments.rows, rounds=arguments.rounds)
-            )
-    machine = {"processors": os.cpu_count(), "python": platform.python_version()}
+    with database() as (postgres, folder):
+        os.sched_setaffinity(0, {REPLAY_CPU})
+        results = uvloop.run(bench(postgres, folder, rows=arguments.rows, rounds=arguments.rounds))
+    machine = describe_machine()
     print(json.dumps({"bench": "replay", "machine": machine, **results}, indent=2))
     permits = sum(bool(number % DISTINCT % 8) for number in range(arguments.rows))
     found = [results["nothing_changes"]["changed"], results["every_permit_changes"]["changed"]]

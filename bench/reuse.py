@@ -8,13 +8,11 @@ PostgreSQL and the load share processor 1, and processor time says more than the
 
 import argparse
 import asyncio
-import base64
 import json
 import os
 import statistics
 import tempfile
 import time
-import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -22,8 +20,8 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from bench.exchange import BROKER_CPU, LOAD_CPU, cpu_seconds
-from bench.load import build_post, run_closed_loop
+from bench.load import run_closed_loop
+from bench.stage import BROKER_CPU, LOAD_CPU, cpu_seconds, requests_of
 from broker.db.embedded import EmbeddedPostgres
 from broker.db.migrate import migrate
 from broker.domain import IssuedToken, Permit, ReusedToken
@@ -31,10 +29,8 @@ from broker.exchange.reuse import TokenReuse
 from broker.jose.sign import SigningKey, generate_signing_key
 from broker.minting.mint import mint
 from tests import builders
-from tests.configuration import secret
 from tests.decisions import permit
 from tests.fakes import Revoked
-from tests.jwts import subject_jwt
 from tests.server import BrokerProcess, write_configuration
 
 CLIENTS = {"mint": "svc-a", "reuse": "svc-reuse"}
@@ -107,30 +103,13 @@ async def in_process() -> dict[str, Any]:
     }
 
 
-def request_of(client: str) -> bytes:
-    """Return one request of a client, with a token that lives for the whole run."""
-    basic = base64.b64encode(f"{client}:{secret(client)}".encode()).decode()
-    form = {
-        "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
-        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
-        "subject_token": subject_jwt(aud=client, exp=int(time.time()) + 3600),
-        "audience": "svc-b",
-        "scope": "orders.read",
-    }
-    headers = {
-        "Authorization": f"Basic {basic}",
-        "Content-Type": "application/x-www-form-urlencoded",
-    }
-    return build_post("/token", urllib.parse.urlencode(form).encode(), headers)
-
-
 def over_http(process: BrokerProcess, *, seconds: float, rounds: int) -> dict[str, Any]:
     """Return the rate and the cost of both kinds at 32 connections, in turns."""
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in CLIENTS}
     pid = process.process.pid
     for _ in range(rounds):
         for name, client in CLIENTS.items():
-            load: Iterator[bytes] = repeat(request_of(client))
+            load: Iterator[bytes] = repeat(*requests_of(1, client=client))
             before = cpu_seconds(pid)
             outcome = asyncio.run(
                 run_closed_loop("127.0.0.1", process.port, load, connections=32, seconds=seconds)

@@ -22,8 +22,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from bench.exchange import cpu_seconds, requests_of
 from bench.load import run_closed_loop
+from bench.stage import cpu_seconds, requests_of
 from broker.db.embedded import EmbeddedPostgres
 from broker.db.migrate import migrate
 from broker.policy.bundle import build_bundle, render_archive

@@ -11,28 +11,24 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import statistics
-import tempfile
 import time
 from datetime import timedelta
 from itertools import cycle
-from pathlib import Path
 from uuid import uuid4
 
 import uvloop
 
 from bench.events import issued
+from bench.stage import database, describe_machine
 from broker.audit.batch import Batch, seal_batch
 from broker.audit.checkpoint_key import derive_keys
 from broker.audit.seal_store import SealStore
 from broker.audit.sealer import Sealer
-from broker.db.embedded import EmbeddedPostgres
 from broker.db.engine import Database
-from broker.db.migrate import migrate
 from tests.audit import new_vault, now, running
 
-SEALER_CPU, DATABASE_CPU = 0, 1
+SEALER_CPU = 0
 ROWS = 16  # of a batch: what a writer commits at once with 16 exchanges in flight
 WRITERS = 4
 LEAF = bytes(range(32))
@@ -205,26 +201,20 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=6, help="of each writing")
     arguments = parser.parse_args()
 
-    # What is started from here on, PostgreSQL included, inherits the processor.
-    os.sched_setaffinity(0, {DATABASE_CPU})
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        with EmbeddedPostgres(folder / "pg") as postgres:
-            migrate(postgres.owner_url)
-            os.sched_setaffinity(0, {SEALER_CPU})
-            results = uvloop.run(
-                measure(
-                    postgres.app_url,
-                    batches=arguments.batches,
-                    rate=arguments.rate,
-                    rounds=arguments.rounds,
-                )
+    with database() as (postgres, _):
+        os.sched_setaffinity(0, {SEALER_CPU})
+        results = uvloop.run(
+            measure(
+                postgres.app_url,
+                batches=arguments.batches,
+                rate=arguments.rate,
+                rounds=arguments.rounds,
             )
-            results["writer_and_sealer"] = uvloop.run(
-                together(postgres.app_url, seconds=arguments.seconds, rounds=arguments.rounds)
-            )
-    machine = {"processors": os.cpu_count(), "python": platform.python_version()}
+        )
+        results["writer_and_sealer"] = uvloop.run(
+            together(postgres.app_url, seconds=arguments.seconds, rounds=arguments.rounds)
+        )
+    machine = describe_machine()
     print(json.dumps({"bench": "seal", "machine": machine, **results}, indent=2))
 
 

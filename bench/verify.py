@@ -11,10 +11,8 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -25,6 +23,7 @@ import uvloop
 
 from bench.events import issued, refused
 from bench.processor import postgres_seconds
+from bench.stage import database, describe_machine
 from broker.audit.batch import Batch, seal_batch
 from broker.audit.checkpoint import parse_checkpoint
 from broker.audit.event import COLUMNS, Event
@@ -33,11 +32,10 @@ from broker.audit.proof_source import read_snapshot
 from broker.audit.verify import Question, Report, verify_export, verify_trail
 from broker.db.embedded import EmbeddedPostgres
 from broker.db.engine import Database
-from broker.db.migrate import migrate
 from tests.audit import new_vault, now
 from tests.sealing import KEYS, seal_now
 
-VERIFIER_CPU, DATABASE_CPU = 0, 1
+VERIFIER_CPU = 0
 BATCH = 16
 WRITERS = 4
 DISTINCT = 4096
@@ -143,18 +141,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="of verifying")
     arguments = parser.parse_args()
 
-    # What is started from here on, PostgreSQL included, inherits the processor.
-    os.sched_setaffinity(0, {DATABASE_CPU})
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        with EmbeddedPostgres(folder / "pg") as postgres:
-            migrate(postgres.owner_url)
-            os.sched_setaffinity(0, {VERIFIER_CPU})
-            results = uvloop.run(
-                bench(postgres, folder, rows=arguments.rows, rounds=arguments.rounds)
-            )
-    machine = {"processors": os.cpu_count(), "python": platform.python_version()}
+    with database() as (postgres, folder):
+        os.sched_setaffinity(0, {VERIFIER_CPU})
+        results = uvloop.run(bench(postgres, folder, rows=arguments.rows, rounds=arguments.rounds))
+    machine = describe_machine()
     print(json.dumps({"bench": "verify", "machine": machine, **results}, indent=2))
     if not (results["database"]["intact"] and results["export"]["intact"]):
         sys.exit("the trail that was written does not verify")
