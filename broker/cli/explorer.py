@@ -13,7 +13,6 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from broker.cli.audit.source import Unclear
 from broker.cli.console import build_console
 from broker.explorer.admission import LINK_LIFE
 from broker.explorer.local import CannotServe, LocalServer
@@ -64,7 +63,7 @@ def links_on_enter(console: Console, server: LocalServer) -> Iterator[bool]:
 
 
 async def offer(make: Callable[[], LocalServer], *, browse: bool) -> None:
-    """Serve pages, print links to them, and end as told. Raises ``Unclear`` for the port.
+    """Serve pages, print links to them, and end as told. Raises ``CannotServe``.
 
     ``make`` is called in the running loop; ``browse`` opens the first link where that is seen.
     """
@@ -83,7 +82,7 @@ async def offer(make: Callable[[], LocalServer], *, browse: bool) -> None:
                 console.print(Text(f"{more}Ctrl-C ends it.", "quiet"))
                 await stop.wait()
     except CannotServe as error:
-        raise Unclear(f"--port: {error}") from None
+        raise CannotServe(f"--port: {error}") from None
 
 
 async def open_browser(link: str) -> bool:

@@ -21,6 +21,7 @@ from broker.db.embedded import EmbeddedPostgres
 from broker.db.engine import Database
 from broker.errors import ConfigurationError
 from broker.explorer import times
+from broker.explorer.local import CannotServe
 from broker.keys.envelope import load_kek
 from broker.settings import find_key_files, load_settings
 
@@ -116,7 +117,7 @@ def told() -> Iterator[None]:
     """Tell why nothing could be looked at, in a line; exit code 2."""
     try:
         yield
-    except (CannotRead, Unclear) as error:
+    except (CannotRead, CannotServe, Unclear) as error:
         build_console(stderr=True).print(Text.assemble(("✗ ", "bad"), str(error)))
         raise typer.Exit(COULD_NOT_LOOK) from None
 
