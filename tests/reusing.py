@@ -193,7 +193,7 @@ class Process:
                 max_bytes=self.max_bytes,
             ),
             quotas=QuotaLimits(Limits(), configuration().clients),
-            turns=Turns(most=1024),
+            turns=Turns(),
             ceiling=8,
             clock=self.clock,
             build_id=self.new_id,

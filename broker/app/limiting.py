@@ -10,7 +10,7 @@ class Limiting:
 
     def __init__(self, limits: Limits) -> None:
         """Nothing is opened yet."""
-        self.turns = Turns(most=limits.waiting)
+        self.turns = Turns()
         # None: each process counts for itself.
         self.counts = None if limits.store is None else RedisCounts(limits.store)
 

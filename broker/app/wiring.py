@@ -184,7 +184,13 @@ def wire(settings: Settings, shared: Shared, previous: Wired | None) -> Wired:
     return Wired(
         *(settings, exchange, introspection, revocation, proxy, engine, proxy_engine),
         *(issuers, clients, throttle, callers),
-        _door(settings.limits, shared, previous),
+        Admission(
+            settings.limits.source,
+            shared.limiting.turns,
+            waiting=settings.limits.waiting,
+            count=shared.trail.count_refusal,
+            previous=None if previous is None else previous.door,
+        ),
     )
 
 
@@ -199,14 +205,6 @@ def _limits(limits: Limits, previous: Wired | None) -> tuple[FailureThrottle, Ca
         if before.introspections == limits.introspections:
             callers = previous.callers
     return throttle, callers
-
-
-def _door(limits: Limits, shared: Shared, previous: Wired | None) -> Admission:
-    """Return who is let in; where the rate is as before, so is what was counted."""
-    shared.limiting.turns.most = limits.waiting
-    if previous is not None and previous.settings.limits.source == limits.source:
-        return previous.door
-    return Admission(limits.source, shared.limiting.turns, count=shared.trail.count_refusal)
 
 
 def _engines(settings: Settings, rollout: Rollout) -> tuple[PolicyEngine, PolicyEngine | None]:

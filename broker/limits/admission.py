@@ -28,16 +28,33 @@ _turned_away = meter.create_counter(
 class Admission:
     """The door of one process."""
 
-    def __init__(self, rate: Rate, turns: Turns, *, count: Callable[[str, Reason], None]) -> None:
-        """``count`` is told the source and the reason of whatever is turned away."""
+    def __init__(
+        self,
+        rate: Rate,
+        turns: Turns,
+        *,
+        waiting: int,
+        count: Callable[[str, Reason], None],
+        previous: "Admission | None" = None,
+    ) -> None:
+        """Nobody is let in while ``waiting`` or more wait for their turn.
+
+        ``count`` is told the source and the reason of whatever is turned away. What ``previous``
+        has counted goes on where the rate is the same.
+        """
         self._rate = rate
         self._turns = turns
+        self._waiting = waiting
         self._count = count
-        self._sources = Buckets[str](rate.count, rate.per.total_seconds(), _MAX_SOURCES)
+        self._sources: Buckets[str] = (
+            previous._sources  # noqa: SLF001 — of the same class
+            if previous is not None and previous._rate == rate  # noqa: SLF001 — likewise
+            else Buckets[str](rate.count, rate.per.total_seconds(), _MAX_SOURCES)
+        )
 
     def admit(self, source: str, now: datetime) -> None:
         """Let a request in. Raises ``LimitRejected``: ``limit.source``, ``limit.overloaded``."""
-        if self._turns.is_full:
+        if len(self._turns) >= self._waiting:
             raise self._turn_away(source, Reason.LIMIT_OVERLOADED, None)
         wait = self._sources.spend(source_network(source), now.timestamp())
         if wait > 0:

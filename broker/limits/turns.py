@@ -41,9 +41,7 @@ meter.create_observable_gauge(
 class Turns:
     """The queues of one process. Used by one loop."""
 
-    def __init__(self, *, most: int) -> None:
-        """``most``: how many may wait before new requests are turned away."""
-        self.most = most
+    def __init__(self) -> None:
         self._queues: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
         self._waiting = 0
         self._gone_on = 0  # in this round
@@ -51,11 +49,6 @@ class Turns:
         self._together_until = 0.0
         self._round_is_due = False
         _all.add(self)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether as many wait as may."""
-        return self._waiting >= self.most
 
     def __len__(self) -> int:
         """Return how many wait."""
