@@ -123,6 +123,7 @@ class Broker:
             configured=lambda: configured_revision(self._wired),
             writer=self._writer.writer,
             place=place,
+            clock=utc_now,
         )
         self._shared = Shared(
             self._keyring,

@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -38,12 +38,14 @@ class Rolling:
         configured: Callable[[], str],
         writer: UUID,
         place: Place,
+        clock: Callable[[], datetime],
     ) -> None:
         """Nothing is read yet. ``configured`` is the revision that the configuration names."""
         self.rollout = Rollout()
         self._trail = trail
         self._configured = configured
-        self._since = _utc_now()
+        self._clock = clock
+        self._since = clock()
         ledger = PolicyLedger(database)
         self._poller = Poller(ledger, trail.record, settings)
         self.follower = Follower(
@@ -80,12 +82,12 @@ class Rolling:
     async def record_observed(self) -> None:
         """Record what the candidate would have changed since the last time, if it was asked."""
         if self.rollout.candidate is None:
-            self._since = _utc_now()
+            self._since = self._clock()
         else:
             await self._record(self.rollout.candidate)
 
     async def _record(self, candidate: Candidate) -> None:
-        since, self._since = self._since, _utc_now()
+        since, self._since = self._since, self._clock()
         observer = candidate.observer
         if observer is None:
             return
@@ -124,10 +126,6 @@ class Rolling:
             "mode": None if trial is None else trial.mode.value,
             "fault": "; ".join(self.follower.troubles) or None,
         }
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _render(at: datetime) -> str:

@@ -145,7 +145,6 @@ def test_nothing_else_of_a_serving_broker_reads_the_wall_clock() -> None:
     assert {
         "broker/app/broker.py",
         "broker/app/proxying.py",  # how long a kept token lives, which the monotonic clock bounds
-        "broker/app/rolling.py",  # of which minute it is recorded what a candidate would have done
         "broker/limits/shared.py",  # when a client whose day is over may come again
         "broker/audit/access.py",  # the id of a look; when it was is the database's to say
         "broker/audit/publish/s3.py",  # for how long the store of an object is told to keep it
