@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.fixtures.redis import RedisServer
 from tests.jwts import subject_jwt
 from tests.server import BrokerProcess, talk_to, write_configuration
 from tests.wire import assert_issued, basic, exchange_form
@@ -98,3 +99,37 @@ async def test_a_source_that_floods_is_turned_away_unread(bare, tmp_path) -> Non
     assert_issued(elsewhere)
     assert health.status_code == 200
     assert 'broker_requests_turned_away_total{reason="limit.source"} 20.0' in metrics
+
+
+async def test_two_brokers_count_together_until_their_store_is_gone(
+    bare, tmp_path, own_redis: RedisServer
+) -> None:
+    """Then each counts for itself, and says so: to nobody is everything allowed, or nothing."""
+    processes = []
+    for name in ("one", "other"):
+        folder = tmp_path / name
+        folder.mkdir()
+        store = {"url": own_redis.url, "deadline": "1s"}
+        limits = {"client": {"rate": "4/1h"}, "store": store}
+        processes.append(BrokerProcess(write_configuration(folder, bare.app_url, limits=limits)))
+    try:
+        for process in processes:
+            process.wait_ready()
+        one, other = processes
+        async with (
+            talk_to(one, bare.auditor_url) as at_one,
+            talk_to(other, bare.auditor_url) as at_other,
+        ):
+            together = [await ask((at_one, at_other)[n % 2], "svc-a", "svc-b") for n in range(8)]
+            own_redis.stop()
+            alone = [await ask(at_one, "svc-a", "svc-b") for _ in range(6)]
+            metrics = (await at_one.admin("/metrics")).text
+    finally:
+        for process in processes:
+            process.kill()
+
+    assert Counter(response.status_code for response in together) == {200: 4, 429: 4}
+    assert [response.status_code for response in alone] == [200, 200, 200, 200, 429, 429]
+    assert "broker_limits_store_circuit 2.0" in metrics
+    said = [line["message"] for line in one.logged()]
+    assert said.count("the shared counts do not answer; each process counts for itself") == 1
