@@ -66,17 +66,19 @@ def build_detection(
     database: Database,
     record: Callable[[Alert], Awaitable[None]],
     keep: float = 0,
+    most: int = 3,
+    build_engine: Callable[[Alerts], Engine] = Engine,
     **settings: Any,
 ) -> Detection:
     """One that goes on at once."""
-    follower = Follower(database, most=3)
+    follower = Follower(database, most=most)
     heard = settings.pop("heard", None) or Heard()
     return Detection(
         follower=follower,
         cursor=StoredCursor(database, NAME),
         past=Past(database, follower),
         kept=Kept(database, NAME),
-        build_engine=partial(Engine, Alerts.model_validate(settings)),
+        build_engine=partial(build_engine, Alerts.model_validate(settings)),
         record=record,
         health=heard,
         look=0.02,

@@ -32,6 +32,7 @@ _LOOK: Final = 1.0  # seconds between two looks for what is new
 _BUSY: Final = 5.0  # seconds between two looks whether another process has gone
 _LONGEST_PAUSE: Final = 60.0  # seconds after a failure
 _REST: Final = 4.0  # times as long as this thread computed, for whomever, while a chunk was seen
+_AT_ONCE: Final = 8  # rows before whoever else is on this loop has a turn
 _KEEP: Final = 600.0  # seconds between two times that what is remembered is kept
 
 
@@ -165,7 +166,10 @@ class Detection:
         return position
 
     async def _see(self, engine: Engine, chunk: Followed, position: int) -> None:
-        found = engine.feed(chunk.rows)
+        found: list[Found] = []
+        for first in range(0, len(chunk.rows), _AT_ONCE):
+            found += engine.feed(chunk.rows[first : first + _AT_ONCE])
+            await asyncio.sleep(0)
         if chunk.next_position <= position:
             # Seen before: this is for what is usual, and the alerts are on record.
             self._health.primes()

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from math import inf
 from typing import Any, Final, Literal
 
 from broker.audit.detect.alert import MOST_EVIDENCE, Alert
@@ -66,8 +67,12 @@ class _Surge:
         if client.hour != seen.hour:
             client.hour = seen.hour
             client.usual = client.hours.usual(seen.hour)
-            client.threshold = bound(client.usual, self._settings.factor, self._settings.minimum)
-        if counted <= client.threshold or (warm and not client.hours.knows(seen.hour)):
+            client.threshold = (
+                bound(client.usual, self._settings.factor, self._settings.minimum)
+                if not warm or client.hours.knows(seen.hour)
+                else inf
+            )
+        if counted <= client.threshold:
             return None
         client.told = seen.day
         return Alert(

@@ -3,9 +3,11 @@
 import asyncio
 import json
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
+from broker.audit.detect.engine import Engine
 from broker.audit.detect.past import find_unseen
 from broker.db.engine import Database
 from broker.errors import CommitRejected, Reason
@@ -157,3 +159,31 @@ async def test_what_nobody_has_seen_is_told_by_its_age(database):
     assert (None, None) == (before, await find_unseen(database))
     assert unseen is not None
     assert timedelta() < unseen < timedelta(minutes=5)
+
+
+async def test_between_a_few_rows_others_have_their_turn(database):
+    """An exchange that comes meanwhile does not wait for all rows of a chunk."""
+    turns, fed, stop = [0], [], asyncio.Event()
+
+    class Watched(Engine):
+        def feed(self, rows):
+            fed.append((len(rows), turns[0]))
+            return super().feed(rows)
+
+    async def others():
+        while not stop.is_set():
+            turns[0] += 1
+            await asyncio.sleep(0)
+
+    await write_rows(database, 40)
+    await seal_now(database)
+    waiting = asyncio.create_task(others())
+    async with running_trail(database) as trail:
+        made = build_detection(database, trail.record_alert, most=64, build_engine=Watched)
+        await made.watch(asyncio.Event(), once=True)
+    stop.set()
+    await waiting
+
+    assert 40 <= sum(rows for rows, _ in fed)
+    assert max(rows for rows, _ in fed) <= 8
+    assert all(before < after for (_, before), (_, after) in pairwise(fed))
