@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,6 +17,8 @@ from broker.policy.store import Order, PolicyLedger
 from broker.policy.wasm import WasmEngine
 from broker.settings import Policy, Settings
 from tests.decisions import allowance
+
+PATIENT = timedelta(seconds=5)  # for the policy in force: a busy machine is no fault here
 
 # Answers an empty question at once, and every other one when the guest is ended.
 SPINNING = """
@@ -74,7 +77,7 @@ class Process:
     def __init__(self, database: Database, configured: Bundle, **policy: Any) -> None:
         self.ledger = PolicyLedger(database)
         self.rollout = Rollout()
-        self.engine = InForce(WasmEngine(configured), self.rollout)
+        self.engine = InForce(WasmEngine(configured, deadline=PATIENT), self.rollout)
         self.decider = Decider(self.engine, self.rollout, 8)
         self.settings = Settings(issuer="https://broker.test", policy=Policy(**policy))
         self.ended: list[Candidate] = []

@@ -61,7 +61,16 @@ class LocalKey:
 
 
 def generate_signing_key(algorithm: str) -> LocalKey:
-    """Return a new key for ``ES256``, ``Ed25519``, ``EdDSA`` or ``RS256``."""
+    """Return a new key for ``ES256``, ``Ed25519``, ``EdDSA`` or ``RS256``.
+
+    Its ``kid`` does not begin with ``-``, so that no command takes it for an option.
+    """
+    while (key := _generate(algorithm)).kid.startswith("-"):
+        pass
+    return key
+
+
+def _generate(algorithm: str) -> LocalKey:
     match algorithm:
         case "ES256":
             return _local_key(algorithm, ECKey.generate_key("P-256"))

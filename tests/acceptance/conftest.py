@@ -10,9 +10,9 @@ from tests.fixtures.postgres import OneDatabase, make_database
 
 
 @pytest.fixture(scope="module")
-def told(postgres: EmbeddedPostgres, migrated: OneDatabase) -> Told:
+def told(postgres: EmbeddedPostgres, template: OneDatabase) -> Told:
     """A sealed trail that these tests look at."""
-    database = make_database(postgres, migrated.name)
+    database = make_database(postgres, template.name)
     return run_apart(lambda: tell(database))
 
 
@@ -23,13 +23,13 @@ async def visitor(told: Told):
 
 
 @pytest.fixture
-async def own(postgres: EmbeddedPostgres, migrated: OneDatabase):
+async def own(postgres: EmbeddedPostgres, template: OneDatabase):
     """A trail that a test may change, or lose."""
-    database = make_database(postgres, migrated.name)
+    database = make_database(postgres, template.name)
     return await tell(database)
 
 
 @pytest.fixture(scope="module")
-def bare(postgres: EmbeddedPostgres, migrated: OneDatabase) -> OneDatabase:
+def bare(postgres: EmbeddedPostgres, template: OneDatabase) -> OneDatabase:
     """A trail with nothing in it but who looked."""
-    return make_database(postgres, migrated.name)
+    return make_database(postgres, template.name)

@@ -29,9 +29,9 @@ PATH = "/admin/revocations"
 
 
 @pytest.fixture(scope="module")
-def made(postgres: EmbeddedPostgres, migrated: OneDatabase) -> Iterator[OneDatabase]:
+def made(postgres: EmbeddedPostgres, template: OneDatabase) -> Iterator[OneDatabase]:
     """A database of this file's own: what is revoked here stays revoked."""
-    with one_more(postgres, migrated.name) as one:
+    with one_more(postgres, template.name) as one:
         yield one
 
 

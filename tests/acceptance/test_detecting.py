@@ -36,24 +36,24 @@ async def try_again(broker, token):
     assert [400, 400] == [one.status_code for one in answers]
 
 
-async def test_a_restart_forgets_nothing(clean, tmp_path):
+async def test_a_restart_forgets_nothing(fresh, tmp_path):
     """Issue: an alert is a row, a metric and a line in the log, of refusals before and after."""
-    async with looking(tmp_path, clean) as (broker, _):
+    async with looking(tmp_path, fresh) as (broker, _):
         token = assert_issued(await broker.exchange())["access_token"]
         assert 200 == (await broker.revoke(token)).status_code
         await try_again(broker, token)
-    async with looking(tmp_path, clean) as (broker, process):
+    async with looking(tmp_path, fresh) as (broker, process):
         await try_again(broker, token)
 
         async def told():
-            return alerts(clean)
+            return alerts(fresh)
 
         await eventually(told)
         ((id_, rule, _, record),) = await told()
         metrics = (await broker.admin("/metrics")).text
 
     refused = execute(
-        clean.auditor_url, "SELECT id FROM audit_event WHERE outcome = 'refused' ORDER BY id"
+        fresh.auditor_url, "SELECT id FROM audit_event WHERE outcome = 'refused' ORDER BY id"
     )
     assert ("use_after_revocation", 4) == (rule, record["details"]["observed"])
     assert [str(row["id"]) for row in refused] == record["details"]["evidence"]

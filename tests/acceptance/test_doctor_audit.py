@@ -47,9 +47,9 @@ async def write(
 
 
 @pytest.fixture
-def made(postgres: Any, migrated: OneDatabase) -> Any:
+def made(postgres: Any, template: OneDatabase) -> Any:
     """A database of the test's own."""
-    with one_more(postgres, migrated.name) as database:
+    with one_more(postgres, template.name) as database:
         yield database
 
 

@@ -75,9 +75,9 @@ def _lay_rows(database: OneDatabase, count: int) -> None:
     execute(database.superuser_url, ROWS.format(count))
 
 
-async def test_a_file_that_breaks_off_is_seen_to_be_broken_off(postgres, migrated):
+async def test_a_file_that_breaks_off_is_seen_to_be_broken_off(postgres, template):
     """The connection is cut: a part is never taken for the whole."""
-    database = make_database(postgres, migrated.name)
+    database = make_database(postgres, template.name)
     _lay_rows(database, 40_000)
 
     async def download(client: httpx.AsyncClient) -> None:
@@ -101,9 +101,9 @@ async def test_a_file_that_cannot_be_begun_is_a_page(own):
     assert "content-disposition" not in answer.headers
 
 
-async def test_whoever_leaves_ends_the_verification(postgres, migrated):
+async def test_whoever_leaves_ends_the_verification(postgres, template):
     """One look at a time; nobody reads on for nobody, and then the next one can begin."""
-    database = make_database(postgres, migrated.name)
+    database = make_database(postgres, template.name)
     _lay_rows(database, 40_000)
     async with exploring(database) as client:
         async with client.stream("GET", "/trail/verify") as answer:

@@ -24,8 +24,8 @@ BUSY = 3  # connections that ask all the time
 
 
 @pytest.fixture(scope="module")
-def ledger(postgres: EmbeddedPostgres, migrated: OneDatabase) -> Iterator[OneDatabase]:
-    with one_more(postgres, migrated.name) as made:
+def ledger(postgres: EmbeddedPostgres, template: OneDatabase) -> Iterator[OneDatabase]:
+    with one_more(postgres, template.name) as made:
         yield made
 
 
@@ -210,11 +210,11 @@ async def test_what_cannot_be_activated_changes_nothing(broker, shorter, tmp_pat
 
 
 async def test_what_was_activated_decides_after_a_restart(
-    postgres: EmbeddedPostgres, migrated: OneDatabase, shorter: Path, tmp_path: Path
+    postgres: EmbeddedPostgres, template: OneDatabase, shorter: Path, tmp_path: Path
 ):
     """Attack: restart the broker, and get the policy that was replaced."""
     lives = []
-    with one_more(postgres, migrated.name) as database:
+    with one_more(postgres, template.name) as database:
         config = write_configuration(tmp_path, database.app_url)
         for number in range(2):
             process = BrokerProcess(config)

@@ -94,11 +94,11 @@ def test_a_change_is_tried_on_what_was_decided_and_nothing_is_written(tmp_path: 
 
 
 async def test_the_trail_is_read_once_and_that_is_on_record(
-    postgres: EmbeddedPostgres, migrated: OneDatabase, tmp_path: Path
+    postgres: EmbeddedPostgres, template: OneDatabase, tmp_path: Path
 ) -> None:
     """With the audit key of the operator, at the start."""
     # Of its own: elsewhere the trail has what other tests have asked.
-    clean = make_database(postgres, migrated.name)
+    clean = make_database(postgres, template.name)
     policies = write_policy(tmp_path)
     write_keys(tmp_path)
     at = now()

@@ -32,8 +32,8 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def shared(postgres: EmbeddedPostgres, migrated: OneDatabase) -> Iterator[OneDatabase]:
-    with one_more(postgres, migrated.name) as made:
+def shared(postgres: EmbeddedPostgres, template: OneDatabase) -> Iterator[OneDatabase]:
+    with one_more(postgres, template.name) as made:
         yield made
 
 

@@ -39,9 +39,9 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def told(postgres: EmbeddedPostgres, migrated: OneDatabase) -> Told:
+def told(postgres: EmbeddedPostgres, template: OneDatabase) -> Told:
     """A sealed trail that tests of pages look at; each look is one more row."""
-    database = make_database(postgres, migrated.name)
+    database = make_database(postgres, template.name)
     return run_apart(lambda: tell(database))
 
 

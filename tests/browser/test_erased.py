@@ -13,9 +13,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 @pytest.fixture(scope="module")
-def forgotten(postgres, migrated):
+def forgotten(postgres, template):
     """The same trail, once every key of every person was destroyed."""
-    database = make_database(postgres, migrated.name)
+    database = make_database(postgres, template.name)
     told = run_apart(lambda: tell(database))
     execute(database.superuser_url, "DELETE FROM audit_person_key")
     return told

@@ -47,9 +47,9 @@ _WRONG = """() => {
 
 
 @pytest.fixture(scope="module")
-def haunted(postgres: EmbeddedPostgres, migrated: OneDatabase) -> OneDatabase:
+def haunted(postgres: EmbeddedPostgres, template: OneDatabase) -> OneDatabase:
     """A trail to which somebody has written who should not."""
-    return make_database(postgres, migrated.name)
+    return make_database(postgres, template.name)
 
 
 @pytest.fixture

@@ -32,9 +32,9 @@ FROM (
 
 
 @pytest.fixture(scope="module")
-def crowded(postgres, migrated):
+def crowded(postgres, template):
     """A trail of one writer that exchanged a token every second."""
-    database = make_database(postgres, migrated.name)
+    database = make_database(postgres, template.name)
     execute(database.superuser_url, _FILL, "ANALYZE audit_event")
     return database
 

@@ -62,14 +62,14 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 @pytest.fixture
 def cramped(
-    postgres: EmbeddedPostgres, migrated: OneDatabase, disk: SmallDisk
+    postgres: EmbeddedPostgres, template: OneDatabase, disk: SmallDisk
 ) -> Iterator[OneDatabase]:
     """A database whose tables are on that disk, and nothing else of the server is."""
     place = disk.folder / "tables"
     place.mkdir(mode=0o700)
     os.chown(place, postgres._data.stat().st_uid, -1)
     execute(postgres.superuser_url, f"CREATE TABLESPACE small LOCATION '{place}'")
-    with one_more(postgres, migrated.name) as database:
+    with one_more(postgres, template.name) as database:
         execute(
             database.superuser_url,
             "ALTER TABLE ALL IN TABLESPACE pg_default SET TABLESPACE small",

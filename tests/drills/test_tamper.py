@@ -18,9 +18,9 @@ def written():
 
 
 @pytest.fixture(scope="module")
-def backup(postgres, migrated, written):
+def backup(postgres, template, written):
     """The trail as it was after its first writer."""
-    made = make_database(postgres, migrated.name)
+    made = make_database(postgres, template.name)
     asyncio.run(write_trail(made, written))
     return made
 

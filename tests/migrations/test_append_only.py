@@ -58,9 +58,9 @@ def tables_of(database) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def trail(postgres, migrated):
+def trail(postgres, template):
     """A database with a batch, and a row in each partition."""
-    with one_more(postgres, migrated.name) as made:
+    with one_more(postgres, template.name) as made:
         statements = [
             INSERT_BATCH,
             INSERT_REVOCATION,

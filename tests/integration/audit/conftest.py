@@ -16,8 +16,8 @@ from tests.sealing import empty_log, seal_now, write_rows
 
 
 @pytest.fixture(scope="session")
-def _base(postgres: EmbeddedPostgres, migrated: OneDatabase) -> Iterator[OneDatabase]:
-    with one_more(postgres, migrated.name) as made:
+def _base(postgres: EmbeddedPostgres, template: OneDatabase) -> Iterator[OneDatabase]:
+    with one_more(postgres, template.name) as made:
         yield made
 
 

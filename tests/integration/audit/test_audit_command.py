@@ -25,9 +25,9 @@ async def write(url: str, count: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def written(postgres, migrated):
+def written(postgres, template):
     """A trail of 120 rows, and the two of the writer itself."""
-    with one_more(postgres, migrated.name) as made:
+    with one_more(postgres, template.name) as made:
         asyncio.run(write(made.app_url, 120))
         yield made
 

@@ -20,8 +20,8 @@ PATIENT = {"step": DECADES, "origin": ORIGIN, "patience": timedelta(seconds=5)}
 
 
 @pytest.fixture(scope="module")
-def told(postgres: EmbeddedPostgres, migrated: OneDatabase) -> Told:
-    return run_apart(lambda: tell(make_database(postgres, migrated.name)))
+def told(postgres: EmbeddedPostgres, template: OneDatabase) -> Told:
+    return run_apart(lambda: tell(make_database(postgres, template.name)))
 
 
 @pytest.fixture

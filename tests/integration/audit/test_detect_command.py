@@ -16,7 +16,7 @@ CLIENT = attempt().client.id
 
 
 @pytest.fixture(scope="module")
-def told(postgres, migrated):
+def told(postgres, template):
     """A trail with an alert on record."""
 
     async def write(url):
@@ -30,7 +30,7 @@ def told(postgres, migrated):
         finally:
             await database.aclose()
 
-    with one_more(postgres, migrated.name) as made:
+    with one_more(postgres, template.name) as made:
         asyncio.run(write(made.app_url))
         yield made
 

@@ -54,9 +54,9 @@ async def write(url):
 
 
 @pytest.fixture(scope="module")
-def trail(postgres, migrated):
+def trail(postgres, template):
     """Two writers whose batches alternate, all sealed, and a third one that is not."""
-    with one_more(postgres, migrated.name) as made:
+    with one_more(postgres, template.name) as made:
         asyncio.run(write(made.app_url))
         yield made
 

@@ -32,9 +32,9 @@ async def write(url):
 
 
 @pytest.fixture(scope="module")
-def trail(postgres, migrated):
+def trail(postgres, template):
     """The same exchange twice: recorded by an earlier version, and by this one."""
-    with one_more(postgres, migrated.name) as made:
+    with one_more(postgres, template.name) as made:
         asyncio.run(write(made.app_url))
         yield made
 

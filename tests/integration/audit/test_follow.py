@@ -67,9 +67,9 @@ async def write_many(made):
 
 
 @pytest.fixture(scope="module")
-def many(postgres, migrated):
+def many(postgres, template):
     """A trail of many batches that nobody changes."""
-    with one_more(postgres, migrated.name) as made:
+    with one_more(postgres, template.name) as made:
         asyncio.run(write_many(made))
         yield made
 
@@ -167,9 +167,9 @@ async def test_a_place_is_found_by_time(log, base):
     assert 9 == size
 
 
-async def test_removed_rows_are_passed_over_under_their_tombstone(postgres, migrated, tmp_path):
+async def test_removed_rows_are_passed_over_under_their_tombstone(postgres, template, tmp_path):
     """Issue: a hole under a tombstone is none; what is left of a cut batch comes."""
-    with one_more(postgres, migrated.name) as made:
+    with one_more(postgres, template.name) as made:
         await write_days(made)
         before = len(in_order(made))
         async with retention(made, tmp_path) as work:

@@ -30,9 +30,9 @@ async def write(made, folder):
 
 
 @pytest.fixture(scope="module")
-def holed(postgres, migrated, tmp_path_factory):
+def holed(postgres, template, tmp_path_factory):
     """Two days, of which the first is gone; a batch had rows in both."""
-    with one_more(postgres, migrated.name) as made:
+    with one_more(postgres, template.name) as made:
         asyncio.run(write(made, tmp_path_factory.mktemp("kept")))
         yield made
 

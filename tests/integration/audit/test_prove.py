@@ -33,9 +33,9 @@ async def write(url):
 
 
 @pytest.fixture(scope="module")
-def sealed(postgres, migrated):
+def sealed(postgres, template):
     """A trail of three writers, of which the last is not sealed yet."""
-    with one_more(postgres, migrated.name) as made:
+    with one_more(postgres, template.name) as made:
         asyncio.run(write(made.app_url))
         yield made
 

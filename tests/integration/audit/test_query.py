@@ -19,9 +19,9 @@ OLD = timedelta(hours=2)
 
 
 @pytest.fixture(scope="module")
-def written(postgres, migrated):
+def written(postgres, template):
     """A trail of three exchanges and an administrative act, by the names of their ids."""
-    with one_more(postgres, migrated.name) as made:
+    with one_more(postgres, template.name) as made:
         yield made, asyncio.run(write(made))
 
 
@@ -97,9 +97,9 @@ async def test_what_is_named_must_be_as_it_says(written, wanted, names):
     assert names == await found(written, wanted)
 
 
-async def test_a_request_is_found_by_the_id_that_it_was_answered(postgres, migrated):
+async def test_a_request_is_found_by_the_id_that_it_was_answered(postgres, template):
     """Which says when it was made, so that rows of other days are not read; never of another."""
-    with one_more(postgres, migrated.name) as made:
+    with one_more(postgres, template.name) as made:
         database = Database(made.app_url)
         one, other = attempt(id=new_id()), attempt(id=new_id())
         async with running(database) as writer:

@@ -42,17 +42,17 @@ async def write(url: str, *actions: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def written(postgres, migrated):
+def written(postgres, template):
     """A trail of nine rows by action, and the two of the writer itself."""
-    with one_more(postgres, migrated.name) as made:
+    with one_more(postgres, template.name) as made:
         asyncio.run(write(made.app_url, *(f"n{number}" for number in range(8)), "=1+1"))
         yield made
 
 
 @pytest.fixture(scope="module")
-def growing(postgres, migrated):
+def growing(postgres, template):
     """A trail to which rows are added."""
-    with one_more(postgres, migrated.name) as made:
+    with one_more(postgres, template.name) as made:
         yield made
 
 

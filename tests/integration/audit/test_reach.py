@@ -117,9 +117,9 @@ def forest(seed: int) -> list[Made]:
 
 
 @pytest.fixture(scope="module")
-def planted(postgres, migrated):
+def planted(postgres, template):
     """A trail with the rows of a forest for each seed, and the tokens that they are of."""
-    with one_more(postgres, migrated.name) as made:
+    with one_more(postgres, template.name) as made:
         tokens = [token for seed in SEEDS for token in forest(seed)]
         asyncio.run(write(made.app_url, tokens))
         yield made, tokens

@@ -30,9 +30,9 @@ from tests.sealing import KEYS, ORIGIN
 
 
 @pytest.fixture(scope="module")
-def written(postgres, migrated):
+def written(postgres, template):
     """The two old days, to copy; nobody is connected to it."""
-    with one_more(postgres, migrated.name) as made:
+    with one_more(postgres, template.name) as made:
         asyncio.run(write_days(made))
         yield made
 
@@ -164,9 +164,9 @@ async def test_a_checkpoint_of_another_key_is_not_believed(old, tmp_path):
             await work.retain(FIRST)
 
 
-async def test_what_is_not_sealed_stays(postgres, migrated, tmp_path):
+async def test_what_is_not_sealed_stays(postgres, template, tmp_path):
     """A day of a trail that nobody seals is no evidence yet, however old it is."""
-    with one_more(postgres, migrated.name) as made:
+    with one_more(postgres, template.name) as made:
         execute(made.owner_url, f"SELECT audit_event_partition('{FIRST}')")
         async with retention(made, tmp_path) as work:
             with pytest.raises(NotSealed):

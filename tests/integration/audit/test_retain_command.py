@@ -19,9 +19,9 @@ from tests.server import write_configuration
 
 
 @pytest.fixture(scope="module")
-def written(postgres, migrated):
+def written(postgres, template):
     """The two old days, to copy; nobody is connected to it."""
-    with one_more(postgres, migrated.name) as made:
+    with one_more(postgres, template.name) as made:
         asyncio.run(write_days(made))
         yield made
 

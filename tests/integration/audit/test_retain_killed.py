@@ -24,9 +24,9 @@ PROCESSES.set_forkserver_preload(["tests.retaining"])
 
 
 @pytest.fixture(scope="module")
-def written(postgres, migrated):
+def written(postgres, template):
     """The two old days, to copy; nobody is connected to it."""
-    with one_more(postgres, migrated.name) as made:
+    with one_more(postgres, template.name) as made:
         asyncio.run(write_days(made))
         yield made
 

@@ -30,9 +30,9 @@ async def write(made, folder):
 
 
 @pytest.fixture(scope="module")
-def removed(postgres, migrated, tmp_path_factory):
+def removed(postgres, template, tmp_path_factory):
     """That trail, to copy; nobody is connected to it."""
-    with one_more(postgres, migrated.name) as made:
+    with one_more(postgres, template.name) as made:
         asyncio.run(write(made, tmp_path_factory.mktemp("kept")))
         yield made
 

@@ -42,8 +42,8 @@ async def write(made) -> tuple[str, str]:
 
 
 @pytest.fixture(scope="module")
-def written(postgres, migrated):
-    with one_more(postgres, migrated.name) as made:
+def written(postgres, template):
+    with one_more(postgres, template.name) as made:
         yield made, *asyncio.run(write(made))
 
 

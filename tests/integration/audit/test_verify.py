@@ -20,9 +20,9 @@ from tests.fixtures.postgres import execute, one_more
 
 
 @pytest.fixture(scope="module")
-def shared(postgres, migrated):
+def shared(postgres, template):
     """A database for the tests of this file, who each look at their own writer only."""
-    with one_more(postgres, migrated.name) as made:
+    with one_more(postgres, template.name) as made:
         yield made
 
 

@@ -23,9 +23,9 @@ def written():
 
 
 @pytest.fixture(scope="module")
-def trail(postgres, migrated, written):
+def trail(postgres, template, written):
     """Two writers, each under a checkpoint of its own."""
-    with one_more(postgres, migrated.name) as made:
+    with one_more(postgres, template.name) as made:
         for _ in range(2):
             asyncio.run(write_trail(made, written))
         yield made

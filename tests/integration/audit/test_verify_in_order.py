@@ -10,9 +10,9 @@ from tests.fixtures.postgres import execute, one_more
 ROWS = 400
 
 
-async def test_postgresql_puts_no_rows_aside_to_sort_them(postgres, migrated):
+async def test_postgresql_puts_no_rows_aside_to_sort_them(postgres, template):
     """With nothing to sort on, and knowing how many rows there are, it reads them in order."""
-    with one_more(postgres, migrated.name) as made:
+    with one_more(postgres, template.name) as made:
         database = Database(made.app_url)
         async with running(database) as writer:
             await asyncio.gather(*(writer.append(event(text="x" * 1500)) for _ in range(ROWS)))

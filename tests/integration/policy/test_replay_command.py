@@ -81,9 +81,9 @@ def policies(opa: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
 
 
 @pytest.fixture(scope="module")
-def trail(postgres: Any, migrated: OneDatabase, policies: dict[str, Path]) -> Iterator[OneDatabase]:
+def trail(postgres: Any, template: OneDatabase, policies: dict[str, Path]) -> Iterator[OneDatabase]:
     """A database with what is written above."""
-    with one_more(postgres, migrated.name) as made:
+    with one_more(postgres, template.name) as made:
         asyncio.run(write(made.app_url, policies["live"]))
         yield made
 

@@ -136,3 +136,10 @@ def test_a_signing_key_shows_its_public_part_only(algorithm):
 def test_no_two_keys_are_alike(algorithm):
     """RFC 7638: nor are their names."""
     assert KEYS[algorithm].kid != generate_signing_key(algorithm).kid
+
+
+def test_no_key_has_a_name_that_a_command_takes_for_an_option():
+    """``broker keys revoke -uAb…`` failed in an emergency; one of 64 thumbprints begins so."""
+    kids = [generate_signing_key("Ed25519").kid for _ in range(1000)]
+
+    assert not [kid for kid in kids if kid.startswith("-")]

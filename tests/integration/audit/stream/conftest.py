@@ -23,9 +23,9 @@ async def _write(made: OneDatabase) -> None:
 
 
 @pytest.fixture(scope="module")
-def many(postgres: EmbeddedPostgres, migrated: OneDatabase) -> Iterator[OneDatabase]:
+def many(postgres: EmbeddedPostgres, template: OneDatabase) -> Iterator[OneDatabase]:
     """The trail: 34 rows are sealed."""
-    with one_more(postgres, migrated.name) as made:
+    with one_more(postgres, template.name) as made:
         asyncio.run(_write(made))
         yield made
 
