@@ -107,7 +107,12 @@ def rotate(
     "Example: `broker keys revoke J1b…aQ --reason 'found in a log' --config broker.yaml`",
 )
 def revoke(
-    kid: Annotated[str, typer.Argument(help="Which key, as `broker keys list` names it.")],
+    kid: Annotated[
+        str,
+        typer.Argument(
+            help="Which key, as `broker keys list` names it; after `--` if it begins with `-`."
+        ),
+    ],
     reason: Annotated[str, typer.Option(help="Why, for the audit trail and the ledger.")],
     config: Config = None,
     output: ListOutput = ListFormat.TABLE,

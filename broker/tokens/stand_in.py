@@ -17,7 +17,7 @@ from broker.issuers.registry import IssuerRegistry
 from broker.jose import base64url
 from broker.jose.jwk import KeySet, load_keys
 from broker.jose.sign import generate_signing_key, sign_compact
-from broker.oauth import TYP_REFERENCE
+from broker.oauth import REFERENCE_BYTES, TYP_REFERENCE
 from broker.settings import ClientSettings
 from broker.tokens.references import References
 from broker.tokens.verify import TokenVerifier
@@ -39,7 +39,7 @@ class StandIn:
         """``issuer`` is our own."""
         key = generate_signing_key(_ALGORITHM)
         keys = load_keys({"keys": [key.public_jwk]}, [_ALGORITHM])
-        self._token = secrets.token_urlsafe(32)
+        self._token = secrets.token_urlsafe(REFERENCE_BYTES)
         self._issuer = issuer
         digest = hashlib.sha256(self._token.encode()).digest()
         header = {
@@ -72,7 +72,6 @@ class StandIn:
 def _claims(issuer: str) -> dict[str, object]:
     """Return what a token of ours says, of a subject that is nobody."""
     issued = int(_VALID_AT.timestamp())
-    lineage, keys = secrets.token_urlsafe(16), secrets.token_urlsafe(16)
     return {
         "iss": issuer,
         "sub": "self:nobody",
@@ -88,8 +87,8 @@ def _claims(issuer: str) -> dict[str, object]:
         "delegation_depth": 1,
         "max_delegation_depth": 8,
         "txn": secrets.token_urlsafe(16),
-        "lineage": [lineage],
-        "lineage_keys": [keys],
+        "lineage": [secrets.token_urlsafe(16)],
+        "lineage_keys": [secrets.token_urlsafe(16)],
         "lineage_clients": [_CLIENT],
         "root_iat": issued,
     }
