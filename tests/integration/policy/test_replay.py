@@ -36,7 +36,10 @@ decision := input.client.auth_method if input.client.id == "traps"
 
 decision := {"allow": "yes"} if input.client.id == "babbles"
 
-decision := concat("", [x | some n in numbers.range(1, 70000); x := "xxxxxxxxxx"]) if {
+# Long, and made in no time, for it is not to be late.
+_line := concat("", [x | some n in numbers.range(1, 100); x := "xxxxxxxxxx"])
+
+decision := concat("", [x | some n in numbers.range(1, 700); x := _line]) if {
 	input.client.id == "floods"
 }
 
